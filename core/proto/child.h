@@ -57,6 +57,8 @@ enum child_type {
 	VMM_RESUME = 102,
 	VMM_QUIT = 103,       /* end the machine at once and exit */
 	VMM_STATS_ASK = 104,
+	VMM_DIAL = 105,       /* u32 enum vmm_fd (only VMM_FD_DIAL_TERM) + one descriptor: that service died and a new process serves it from
+	                       * now on; the old dial socket is closed, its streams end by themselves */
 	/* vmm -> supervisor */
 	VMM_READY = 120,      /* struct child_ready */
 	VMM_STATE = 121,      /* struct vmm_state, on every change */
