@@ -6,7 +6,10 @@
  *   state    $XDG_STATE_HOME/bulkhead    (~/.local/state)     sandboxes: configuration, disks, logs, recordings
  *   config   $XDG_CONFIG_HOME/bulkhead   (~/.config)          config.yaml, themes/
  *   cache    $XDG_CACHE_HOME/bulkhead    (~/.cache)           guest images
- *   data     $BULKHEAD_DATADIR, else the build tree beside the program, else DATADIR    themes, image recipe
+ *   data     $BULKHEAD_DATADIR, else the source of the build tree the program lies in, else DATADIR    themes, image recipe
+ *
+ * Programs and data of an installation are found below the root the running program lies in: what `make install DESTDIR=...` wrote
+ * works where it is.
  */
 #ifndef BULKHEAD_BASE_PATH_H
 #define BULKHEAD_BASE_PATH_H
@@ -28,6 +31,8 @@ char *path_join(const char *a, const char *b);
 int path_mkdirs(const char *path, unsigned mode, struct err *e);
 /* realpath() of an existing directory, with sentences for missing, not a directory, not readable. */
 char *path_real_dir(const char *path, struct err *e);
+/* A directory by its real path, O_PATH, or -errno with a sentence: where a link has come into the path since, it is refused. */
+int path_open_real(const char *path, struct err *e);
 /* rm -r below dirfd/name without following symlinks or leaving the file system; 0 or -errno. Missing is 0. */
 int path_remove_tree(int dirfd, const char *name, struct err *e);
 

@@ -4,8 +4,10 @@
  *
  *   guest port 1  AGENT_PORT_CONTROL  one stream: hello, time, statistics, dockerd's health, shutdown
  *   guest port 2  AGENT_PORT_SESSION  one stream a process (pty or pipes)
+ *   guest port 4  AGENT_PORT_FS       one stream a workspace (fs.h); the host's end is bulkhead-fs
+ *   guest port 5  AGENT_PORT_CHANGES  what lies in the upper layers (changes.h); the host's end is bulkhead-review
  *
- * The host's end of both is bulkhead-term; everything unpacked here on the host is hostile and bounded: a
+ * The host's end of the first two is bulkhead-term; everything unpacked here on the host is hostile and bounded: a
  * string over its field, a count over its maximum, trailing bytes make the unpack fail with -EBADMSG and the
  * stream is closed. Strings are NOT scrubbed by unpack; who shows or forwards them scrubs.
  *
@@ -22,6 +24,7 @@
 #include "core/base/buf.h"
 #include "core/base/rbuf.h"
 #include "core/proto/frame.h"
+#include "core/proto/fs.h"
 
 #define AGENT_PORT_CONTROL 1u
 #define AGENT_PORT_SESSION 2u
@@ -41,6 +44,9 @@ enum agent_type {
 	AGENT_SHUTDOWN = 9,     /* host: u32 deadline ms: SIGTERM all, stop dockerd, sync, power off */
 	AGENT_GOING_DOWN = 10,  /* guest: nothing: shutdown has begun (asked for or `poweroff` inside) */
 	AGENT_LOG = 11,         /* guest: u8 enum log_level, str16 text (<= 1024) */
+	AGENT_WORKSPACE = 12,   /* guest: struct workspace_told (fs.h), on every change */
+	AGENT_FS_OPEN = 13,     /* host, first and only frame of a stream to AGENT_PORT_FS: u32 index of the workspace */
+	AGENT_TRUST = 14,       /* host, also before its hello: struct agent_trust, a piece of the roots the sandbox is to trust */
 	/* session stream */
 	SESS_OPEN = 32,         /* host first: struct sess_open */
 	SESS_STARTED = 33,      /* guest: u32 pid */
@@ -55,7 +61,22 @@ enum agent_type {
 	SESS_EXIT = 42,         /* guest: u32 exit code, u32 signal (0 if exited); after all output; the stream ends */
 };
 
+/*
+ * The certificates (PEM, one behind another) that the guest makes its own store: the host's own roots and the CA of what it opens. In pieces,
+ * in order; offset 0 begins anew, the last byte of `total` makes it count. What comes before the host's hello is in place before the guest answers.
+ */
+#define AGENT_TRUST_MAX (2u << 20)
+#define AGENT_TRUST_PIECE 32768u
+struct agent_trust {
+	uint32_t total, offset;
+	uint32_t n;       /* 1..AGENT_TRUST_PIECE, within total */
+	const uint8_t *p; /* borrowed */
+};
+
 #define SESS_STDIN_WINDOW (256u * 1024u)
+/* What SESS_FAILED's errno is as an exit status: 127 there is no such command, 126 it cannot be executed, 125 it was not reached. */
+uint32_t sess_failed_status(uint32_t code);
+
 #define SESS_ARGS_MAX 512u
 #define SESS_ENVS_MAX 256u
 #define SESS_TTY 1u   /* a pty, one output stream */
@@ -70,6 +91,7 @@ struct agent_hello_host {
 	uint8_t entropy[64];   /* credited to the guest's pool (RNDADDENTROPY); zeroed by both ends after use */
 	char hostname[64];     /* the sandbox's name */
 	char workspace[1024];  /* absolute path, created empty and owned by agent when missing; "" none */
+	struct workspaces ws;  /* to be mounted before the guest answers (or 10 s have passed) */
 };
 
 struct agent_hello_guest {
@@ -131,6 +153,10 @@ struct sess_open {
 	char **argv, **envv;   /* owned, NULL-terminated; envv "K=V" */
 };
 
+/*
+ * pack: 0, or the buffer is failed (a count over its maximum too). unpack: 0 or -EBADMSG, every string terminated, every count and
+ * enumeration within its bounds. Unpack leaves r behind the struct: whoever holds a whole payload checks rbuf_done() after it.
+ */
 int agent_hello_host_pack(struct buf *b, const struct agent_hello_host *m);
 int agent_hello_host_unpack(struct rbuf *r, struct agent_hello_host *m);
 int agent_hello_guest_pack(struct buf *b, const struct agent_hello_guest *m);
@@ -143,6 +169,8 @@ int agent_containers_pack(struct buf *b, const struct agent_containers *m);
 int agent_containers_unpack(struct rbuf *r, struct agent_containers *m);
 int agent_docker_pack(struct buf *b, const struct agent_docker *m);
 int agent_docker_unpack(struct rbuf *r, struct agent_docker *m);
+int agent_trust_pack(struct buf *b, const struct agent_trust *m);
+int agent_trust_unpack(struct rbuf *r, struct agent_trust *m); /* takes all of r */
 int sess_open_pack(struct buf *b, const struct sess_open *m);
 /* On success the caller owns m's arrays: sess_open_release(). On failure nothing is held. */
 int sess_open_unpack(struct rbuf *r, struct sess_open *m);

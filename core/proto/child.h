@@ -10,7 +10,7 @@
  * with what it got. When the control connection ends the child goes on; it accepts the next connection on descriptor 4 (peer
  * uid checked; a new connection replaces the old) and first sends *_READY and then its full present state, message by
  * message, as if each thing had just happened, closed by *_SYNCED. So adoption and normal running are one code path in the supervisor.
- * VMM messages are numbered from 100, TERM's from 200 (NET will be 300, FS 400), never renumbered. A message with an unknown
+ * VMM messages are numbered from 100, TERM's from 200 (net.h has NET's from 300, fs.h FS's from 400, changes.h REVIEW's from 500), never renumbered. A message with an unknown
  * type, an illegal state or of an old generation is refused: from a child, it is killed; from the supervisor (old generation only), ignored.
  *
  * Children's strings are guest-derived where they say so and already scrubbed by the child; the supervisor scrubs again before JSON.
@@ -29,7 +29,7 @@
 #define CHILD_FD_LISTEN 4
 #define CHILD_MSG_HEAD 8u
 #define CHILD_MSG_MAX 65536u
-#define CHILD_VERSION 1u
+#define CHILD_VERSION 2u
 
 /* ---- dial sockets: SOCK_SEQPACKET between the machine (vmm) and one service (term, later net, fs) -------------------- */
 /*
@@ -57,13 +57,19 @@ enum child_type {
 	VMM_RESUME = 102,
 	VMM_QUIT = 103,       /* end the machine at once and exit */
 	VMM_STATS_ASK = 104,
-	VMM_DIAL = 105,       /* u32 enum vmm_fd (only VMM_FD_DIAL_TERM) + one descriptor: that service died and a new process serves it from
-	                       * now on; the old dial socket is closed, its streams end by themselves */
+	VMM_DIAL = 105,       /* u32 enum vmm_fd (VMM_FD_DIAL_TERM, _NET, _FS or _REVIEW) + one descriptor: that service died and a new process serves it
+	                       * from now on; the old dial socket is closed, its streams end by themselves */
+	VMM_BALLOON = 106,    /* u64 bytes the guest is to give up (all together; 0: it may have all of it again). Without a balloon: nothing happens */
+	VMM_BUTTON = 107,     /* nothing: presses the machine's power button, if it has one */
+	VMM_SNAPSHOT = 108,   /* u32 token + two descriptors, read-write files: the machine's state and its memory are written to them. Only while PAUSED;
+	                       * answered by VMM_SNAPPED with that token. Nothing else is answered meanwhile. */
 	/* vmm -> supervisor */
 	VMM_READY = 120,      /* struct child_ready */
 	VMM_STATE = 121,      /* struct vmm_state, on every change */
 	VMM_STATS = 122,      /* struct vmm_stats */
 	VMM_SYNCED = 123,     /* end of the state told after READY */
+	VMM_SNAPPED = 124,    /* struct vmm_snapped */
+	VMM_REFUSED = 125,    /* struct vmm_refused: the machine did not do what was last asked of it */
 
 	/* supervisor -> term */
 	TERM_START = 200,     /* struct term_start + descriptors enum term_fd; again, with a new generation and dial socket, at every machine start */
@@ -75,6 +81,8 @@ enum child_type {
 	TERM_TIME = 206,      /* nothing: the machine was resumed, give the guest the time */
 	TERM_MACHINE_GONE = 207, /* nothing: the machine of this generation has ended: sessions end, screens stay */
 	TERM_QUIT = 208,
+	TERM_TRUST = 209,     /* nothing + one descriptor: sealed memfd of at most AGENT_TRUST_MAX bytes (PEM); kept, given to the guest before every
+	                       * hello (so: right behind TERM_START) and at once when one is there already */
 	/* term -> supervisor */
 	TERM_READY = 220,     /* struct child_ready */
 	TERM_GUEST = 221,     /* struct term_guest: the agent answered, or why not */
@@ -86,6 +94,7 @@ enum child_type {
 	TERM_ATTENTION = 227, /* struct term_attention */
 	TERM_GOING_DOWN = 228,/* nothing: the guest is shutting down */
 	TERM_SYNCED = 229,
+	TERM_WORKSPACE = 230, /* struct workspace_told (fs.h, scrubbed): what the guest says of a mount */
 };
 
 /* What a sealed child got; printed by `doctor`, warned about when something is missing. */
@@ -94,6 +103,10 @@ struct child_ready {
 	uint32_t pid;
 	char jail[512];     /* "no_new_privs seccomp(43) landlock(3) rlimits", missing parts as "-landlock(kernel 5.10)" */
 };
+/*
+ * All below: pack 0 or the buffer is failed; unpack 0 or -EBADMSG, and the struct must end the datagram (rbuf_done() is part of it, so
+ * no caller can forget it). The AGENT structs that travel here (agent.h) do not: check rbuf_done() after those.
+ */
 int child_ready_pack(struct buf *b, const struct child_ready *m);
 int child_ready_unpack(struct rbuf *r, struct child_ready *m);
 
@@ -106,12 +119,25 @@ enum vmm_fd {
 	VMM_FD_HYBRID,                             /* listening SOCK_STREAM Unix socket: hybrid-vsock form for tools */
 	VMM_FD_LOG,                                /* its own log */
 	VMM_FD_DIAL_TERM,                          /* dial socket of bulkhead-term: guest ports 1 and 2 host-initiated, no guest-initiated port */
-	VMM_FD_NUM
+	VMM_FD_DIAL_NET,                           /* dial socket of bulkhead-net: guest port 3 (NETCONN_PORT_FORWARD) host-initiated, host port 16
+	                                            * (NETCONN_PORT) guest-initiated, as DIAL_IN */
+	VMM_FD_KVM,                                /* '/dev/kvm' for the kvm backend, which opens nothing by its path; else '/dev/null' */
+	VMM_FD_NUM,
+	VMM_FD_DIAL_FS = VMM_FD_NUM,               /* dial socket of bulkhead-fs: guest port 4 (AGENT_PORT_FS); comes in a VMM_DIAL, never in VMM_START */
+	VMM_FD_DIAL_REVIEW,                        /* dial socket of bulkhead-review: guest port 5 (AGENT_PORT_CHANGES); in the same way */
+	VMM_FD_STATE = VMM_FD_NUM, VMM_FD_MEMORY,  /* read-only, of a snapshot: at the end of a VMM_START that says `restore`; both files stay as they are */
+	VMM_FD_RESTORE_NUM
+};
+enum vmm_pages {
+	VMM_PAGES_SMALL, VMM_PAGES_HINT /* huge where the host likes to */, VMM_PAGES_POOL /* huge, of the host's reserved ones, or no machine */, VMM_PAGES_NUM
 };
 struct vmm_start {
 	uint32_t backend;    /* enum vmm_backend, already chosen: never AUTO */
 	uint32_t vcpus;      /* 1..16 */
 	uint32_t memory_mib; /* 256.. */
+	uint8_t kvm_usable;  /* what `bulkhead-vmm --probe` found on this host: the qemu backend then uses it too */
+	uint8_t pages;       /* enum vmm_pages: what a kvm machine's memory is made of */
+	uint8_t restore;     /* 1: it goes on from a snapshot, whose two files come too */
 	char name[64];       /* the sandbox's, for process titles and logs */
 	char cmdline[1024];  /* appended to the backend's own kernel command line */
 };
@@ -124,15 +150,37 @@ struct vmm_state {
 	uint8_t run;      /* enum vmm_run */
 	uint8_t end;      /* enum vmm_end, when ENDED; the vmm exits after sending it */
 	uint32_t machine_pid; /* QEMU's, 0 for the kvm backend */
-	char why[512];    /* sentence, when ENDED */
+	char why[512];    /* sentence, when ENDED, or when PAUSED without being asked */
 };
 int vmm_state_pack(struct buf *b, const struct vmm_state *m);
 int vmm_state_unpack(struct rbuf *r, struct vmm_state *m);
 
+struct vmm_snapped {
+	uint32_t token;
+	uint32_t code;       /* 0: both files hold it; else errno */
+	char why[256];       /* then a sentence */
+};
+int vmm_snapped_pack(struct buf *b, const struct vmm_snapped *m);
+int vmm_snapped_unpack(struct rbuf *r, struct vmm_snapped *m);
+struct vmm_refused { char why[256]; /* sentence */ };
+int vmm_refused_pack(struct buf *b, const struct vmm_refused *m);
+int vmm_refused_unpack(struct rbuf *r, struct vmm_refused *m);
+
+enum vmm_exit { VMM_EXIT_PORT, VMM_EXIT_MMIO, VMM_EXIT_SIGNAL, VMM_EXIT_HALT, VMM_EXIT_OTHER, VMM_EXIT_NUM };
+enum vmm_device { VMM_DEVICE_BASE, VMM_DEVICE_DISK, VMM_DEVICE_RNG, VMM_DEVICE_VSOCK, VMM_DEVICE_BALLOON, VMM_DEVICE_CONSOLE, VMM_DEVICE_NUM };
 struct vmm_stats {
 	uint64_t cpu_ns, rss;               /* of vmm and QEMU together, on the host */
 	uint64_t channel_in, channel_out;   /* bytes, guest -> host and host -> guest */
-	uint32_t streams, zero;
+	uint32_t streams;
+	uint32_t detail;                    /* 1: what follows is there (our own machine, not QEMU); else all of it is zero */
+	uint64_t exits[VMM_EXIT_NUM];       /* of the guest, by kind */
+	uint64_t requests[VMM_DEVICE_NUM], interrupts[VMM_DEVICE_NUM];
+	uint64_t disk_read, disk_written;   /* bytes, of both disks */
+	uint64_t disk_flushes, disk_failed; /* requests */
+	uint64_t memory;                    /* the guest's, bytes, as are all below */
+	uint64_t balloon_target, balloon_actual /* the guest's word */;
+	uint64_t given, reported, hinted;   /* back to the host so far: by the balloon, by free page reports; hinted are marked only */
+	uint64_t guest_free, guest_available; /* the guest's word, as of the last time it was asked */
 };
 int vmm_stats_pack(struct buf *b, const struct vmm_stats *m);
 int vmm_stats_unpack(struct rbuf *r, struct vmm_stats *m);
@@ -146,6 +194,7 @@ struct term_start {
 	uint32_t idle_ms;         /* output quiet for so long with a prompt visible = waits */
 	char hostname[64];
 	char workspace[1024];
+	struct workspaces ws;     /* for the guest's hello */
 	char waits_pattern[256];  /* POSIX extended regular expression on the cursor's line: the kit's prompt; "" none */
 };
 int term_start_pack(struct buf *b, const struct term_start *m);
@@ -166,7 +215,8 @@ struct term_attach { uint32_t session; uint8_t readonly; };
 int term_attach_pack(struct buf *b, const struct term_attach *m);
 int term_attach_unpack(struct rbuf *r, struct term_attach *m);
 
-enum guest_state { GUEST_ABSENT, GUEST_READY, GUEST_REFUSED /* wrong version or generation */, GUEST_LOST /* control stream ended */, GUEST_NUM };
+enum guest_state { GUEST_ABSENT, GUEST_READY, GUEST_REFUSED /* wrong version or generation, or it broke the protocol */, GUEST_LOST /* control stream ended */,
+		   GUEST_SILENT /* it did not answer in time; as soon as it does it is ready again */, GUEST_NUM };
 struct term_guest {
 	uint8_t state;
 	uint64_t up_ns;
@@ -183,7 +233,7 @@ struct term_session {
 	uint16_t rows, cols;
 	uint16_t viewers;
 	uint32_t pid;            /* in the guest */
-	uint32_t code, signo;    /* when EXITED */
+	uint32_t code, signo;    /* when EXITED; of one that FAILED the status it stands for */
 	uint64_t bytes_out;      /* output so far */
 	uint64_t last_output_ms; /* wall clock, 0 never */
 	char label[64];

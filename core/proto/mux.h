@@ -26,7 +26,8 @@
 #define MUX_HEAD 8u
 #define MUX_DATA_MAX 32768u
 #define MUX_WINDOW (256u * 1024u) /* initial credit both sides give */
-#define MUX_STREAMS_MAX 1024u     /* open at once, both directions together */
+#define MUX_STREAMS_MAX 6144u     /* open at once, both directions together */
+#define MUX_GUEST_STREAMS_MAX 5120u /* of them, opened by the guest: what it does to its network never keeps a terminal from opening */
 
 enum mux_type {
 	MUX_HELLO = 1,  /* stream 0: u32 magic, u16 version, u16 zero, u32 generation (guest sends 0, host its own) */

@@ -90,6 +90,13 @@ struct cell {
 	char text[CELL_TEXT_MAX];
 };
 
+/*
+ * Text for a cell of `width` columns (1, 2) from a base and its marks, as they came from a guest: what may not stand in a cell (controls,
+ * bidi and other format characters, a base wider than the cell) becomes U+FFFD as a base and is left out as a mark. Returns the bytes
+ * written. row_unpack() takes exactly such text, so a terminal that packs nothing else cannot be made to lose its viewers.
+ */
+size_t cell_text(char out[CELL_TEXT_MAX], const uint32_t *cp, size_t n, unsigned width);
+
 int rows_head_pack(struct buf *b, const struct rows_head *m);
 int rows_head_unpack(struct rbuf *r, struct rows_head *m); /* sizes 1..ROWS_MAX, cursor inside, nrows <= rows: checked */
 /*
@@ -99,7 +106,7 @@ int rows_head_unpack(struct rbuf *r, struct rows_head *m); /* sizes 1..ROWS_MAX,
  */
 #define ROW_WRAPPED 1u
 int row_pack(struct buf *b, uint16_t index, uint8_t flags, const struct cell *cells, size_t n);
-/* Fills cells[0..cols) (rest blank); -EBADMSG for an index >= rows_limit, more columns than cols, ill-formed or control text, widths that do not add up. */
+/* Fills cells[0..cols) (rest blank); -EBADMSG for an index >= rows_limit, more columns than cols, text that cell_text() would not make, widths that do not add up. */
 int row_unpack(struct rbuf *r, size_t rows_limit, uint16_t *index, uint8_t *flags, struct cell *cells, size_t cols);
 
 #endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What any sealed process of ours does: bytes on descriptors it has, waiting, memory, time, ending. No path, no socket, no new code. */
+#include "core/jail/jail.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "core/base/str.h"
+
+static const struct jail_rule rules[] = {
+	JAIL_ALLOW(read, "descriptors it has"),
+	JAIL_ALLOW(readv, "descriptors it has"),
+	JAIL_ALLOW(write, "descriptors it has"),
+	JAIL_ALLOW(writev, "descriptors it has"),
+	JAIL_ALLOW(pread64, "files it has"),
+	JAIL_ALLOW(pwrite64, "files it has"),
+	JAIL_ALLOW(lseek, "files it has"),
+	JAIL_ALLOW(fstat, "files it has (stdio)"),
+	JAIL_ALLOW_ARG(newfstatat, 3, 0x1000, 0x1000, "glibc's fstat: AT_EMPTY_PATH only"),
+	JAIL_ALLOW(ftruncate, "logs that start over"),
+	JAIL_ALLOW(fsync, "files it has"),
+	JAIL_ALLOW(fdatasync, "files it has"),
+	JAIL_ALLOW(close, "descriptors"),
+	JAIL_ALLOW(dup, "descriptors"),
+	JAIL_ALLOW_ARG(fcntl, 1, ~UINT64_C(0), F_GETFL, "libuv and fd_nonblock"),
+	JAIL_ALLOW_ARG(fcntl, 1, ~UINT64_C(0), F_SETFL, "libuv and fd_nonblock"),
+	JAIL_ALLOW_ARG(fcntl, 1, ~UINT64_C(0), F_GETFD, "close-on-exec"),
+	JAIL_ALLOW_ARG(fcntl, 1, ~UINT64_C(0), F_SETFD, "close-on-exec"),
+	JAIL_ALLOW_ARG(fcntl, 1, ~UINT64_C(0), F_DUPFD_CLOEXEC, "queued descriptors"),
+	JAIL_ALLOW_ARG(ioctl, 1, 0xffffffff, 0x5421, "FIONBIO, libuv"),
+	JAIL_ALLOW(recvmsg, "control, dial and client sockets"),
+	JAIL_ALLOW(recvfrom, "client sockets"),
+	JAIL_ALLOW(sendmsg, "control and dial sockets"),
+	JAIL_ALLOW(sendto, "client sockets"),
+	JAIL_ALLOW(accept4, "adoption by a new supervisor"),
+	JAIL_ALLOW(getsockopt, "SO_PEERCRED, SO_TYPE, SO_ERROR"),
+	JAIL_ALLOW(shutdown, "half-close"),
+	JAIL_ALLOW_ARG(socketpair, 0, ~UINT64_C(0), 1, "streams of our own: AF_UNIX"),
+	JAIL_ALLOW(pipe2, "streams of our own"),
+	JAIL_ALLOW(poll, "draining before the end"),
+	JAIL_ALLOW(ppoll, "draining before the end"),
+	JAIL_ALLOW(epoll_wait, "loop"),
+	JAIL_ALLOW(epoll_pwait, "loop"),
+	JAIL_ALLOW(epoll_ctl, "loop"),
+	JAIL_ALLOW(timerfd_settime, "timers"),
+	JAIL_ALLOW(futex, "allocator, libc"),
+	JAIL_ALLOW(brk, "allocator"),
+	JAIL_ALLOW_ARG(mmap, 2, PROT_EXEC, 0, "allocator: never executable"),
+	JAIL_ALLOW_ARG(mprotect, 2, PROT_EXEC, 0, "allocator: never executable"),
+	JAIL_ALLOW(munmap, "allocator"),
+	JAIL_ALLOW(mremap, "allocator"),
+	JAIL_ALLOW(madvise, "allocator"),
+	JAIL_ALLOW(clock_gettime, "time without vdso"),
+	JAIL_ALLOW(clock_nanosleep, "bounded waits"),
+	JAIL_ALLOW(gettimeofday, "time without vdso"),
+	JAIL_ALLOW(sysinfo, "qsort of more than a KiB asks how much memory there is (glibc before 2.37)"),
+	JAIL_ALLOW(getrandom, "hash seeds, entropy"),
+	JAIL_ALLOW(getpid, "log lines"),
+	JAIL_ALLOW(gettid, "abort"),
+	JAIL_ALLOW(geteuid, "peer check"),
+	JAIL_ALLOW(getuid, "peer check"),
+	JAIL_ALLOW(getrusage, "own statistics"),
+	JAIL_ALLOW_ARG(rt_sigaction, 0, 0xffffffff, SIGABRT, "abort; never SIGSYS"),
+	JAIL_ALLOW(rt_sigprocmask, "libuv, abort"),
+	JAIL_ALLOW(rt_sigreturn, "return from a handler"),
+	JAIL_ALLOW(sigaltstack, "sanitizers"),
+	JAIL_ALLOW_SELF(tgkill, 0, "abort, the machine's threads; nobody else"),
+	JAIL_ALLOW(restart_syscall, "after a stop"),
+	JAIL_ALLOW(sched_yield, "allocator, sanitizers"),
+	JAIL_ALLOW(exit, "end"),
+	JAIL_ALLOW(exit_group, "end"),
+};
+
+const struct jail_profile jail_profile_common = { .name = "common", .rules = rules, .nrules = ARRAY_SIZE(rules) };

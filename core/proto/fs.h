@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workspaces: supervisor <-> bulkhead-fs (child.h says how a child lives; types from 400 there), and what host and guest say about them.
+ *
+ * One bulkhead-fs a machine run. It gets each workspace's directory as a descriptor, dials guest port 4 once for each and speaks there: one
+ * frame AGENT_FS_OPEN (u32 index), then raw FUSE messages both ways, each with its length in front as the kernel made it. The guest
+ * was told of the workspaces in the host's hello and mounts them; AGENT_WORKSPACE tells how that went.
+ *
+ * Paths from a guest or of a guest's making are raw bytes on the wire between host and guest; toward the supervisor they are scrubbed.
+ */
+#ifndef BULKHEAD_PROTO_FS_H
+#define BULKHEAD_PROTO_FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/buf.h"
+#include "core/base/rbuf.h"
+
+#define AGENT_PORT_FS 4u
+#define WORKSPACES_MAX 8u
+#define WORKSPACE_PATH_MAX 1023u
+#define WORKSPACE_HEAD_MAX 255u
+#define WORKSPACE_ORIGIN_MAX 511u
+#define FS_HIDE_MAX 16384u
+
+/*
+ * Names ahead of their being asked for: who asks for a few names of a directory will ask for the others, and who does so in two directories side by side
+ * will go on with those beside them. The host then sends messages with unique 0 and "error" FS_AHEAD, which is none of FUSE's: u64 the directory's node,
+ * u32 flags, u32 how many, then so many struct fuse_direntplus, aligned to 8 bytes: a whole listing, with its offsets, in its order, without hidden names.
+ * Each with a node counts as one lookup, which the guest's end gives on to its kernel when that asks, or gives back (FORGET). "." has no node, but the
+ * directory's attributes.
+ */
+#define FS_AHEAD 7100
+#define FS_AHEAD_WHOLE 1u /* there is no other name in the directory */
+#define FS_AHEAD_HEAD 16u /* bytes behind FUSE's own head */
+
+/*
+ * Before the answer to a listing that holds a directory's last entry: u64 the directory's node, u64 the offset behind that entry. Who goes on listing
+ * there is told by the guest's end that there is nothing more.
+ */
+#define FS_END 7101
+
+/*
+ * "unique" of a request that was answered where it was asked (RELEASE: nobody waits for what comes of it): the host does not answer.
+ * The other way, contents of a small file come before the answer to its OPEN as FUSE's own NOTIFY_STORE, to be written before that answer.
+ */
+#define FS_SILENT UINT64_MAX
+
+enum workspace_mode {
+	WORKSPACE_REVIEW, /* the guest writes into a layer of its own over the host's directory, which it only reads */
+	WORKSPACE_RO,     /* it only reads */
+	WORKSPACE_LIVE,   /* it writes the host's files */
+	WORKSPACE_CLONE,  /* it has a git clone of its own, whose objects it reads of the host's repository */
+	WORKSPACE_MODES
+};
+extern const char *const workspace_modes[WORKSPACE_MODES]; /* "review" "ro" "live" "clone" */
+/* The mode of that name, -1 none. */
+int workspace_mode_parse(const char *word);
+
+struct workspace {
+	uint8_t mode;                      /* enum workspace_mode */
+	char path[WORKSPACE_PATH_MAX + 1]; /* absolute, the same on both sides; no ".", "..", "//", not "/" */
+	/* WORKSPACE_CLONE, in the host's hello only: the share is the repository's directory, not the work tree. */
+	char head[WORKSPACE_HEAD_MAX + 1];     /* where in it the work tree's HEAD lies: "" or "worktrees/<name>" */
+	char origin[WORKSPACE_ORIGIN_MAX + 1]; /* the repository's own origin, without a password; "" none */
+};
+struct workspaces { uint16_t n; struct workspace w[WORKSPACES_MAX]; };
+void workspaces_put(struct buf *b, const struct workspaces *m);
+/* Also fails on a path that is none. */
+void workspaces_get(struct rbuf *r, struct workspaces *m);
+bool workspace_path_legal(const char *path);
+bool workspace_head_legal(const char *head);
+
+enum workspace_state { WORKSPACE_WAITS, WORKSPACE_MOUNTED, WORKSPACE_LOST /* bulkhead-fs is away: EIO */, WORKSPACE_FAILED, WORKSPACE_STATES };
+extern const char *const workspace_states[WORKSPACE_STATES];
+/* AGENT_WORKSPACE (guest), TERM_WORKSPACE (scrubbed). */
+struct workspace_told { uint8_t index, state; char why[256]; };
+int workspace_told_pack(struct buf *b, const struct workspace_told *m);
+int workspace_told_unpack(struct rbuf *r, struct workspace_told *m);
+
+enum fs_type {
+	/* supervisor -> fs */
+	FS_START = 400,  /* struct fs_start + descriptors: enum fs_fd, then each workspace's directory (O_PATH) in order */
+	FS_QUIT = 401,
+	/* fs -> supervisor */
+	FS_READY = 420,  /* struct child_ready */
+	FS_SYNCED = 421,
+	FS_NOTE = 422,   /* struct fs_note: hidden names and the like, as they are come upon (at most 256 of a kind and workspace); again at adoption */
+	FS_STATS = 423,  /* struct fs_stats, at most once a second, when something changed */
+};
+
+enum fs_fd { FS_FD_DIAL, FS_FD_LOG, FS_FD_NUM };
+
+struct fs_start {
+	char name[64];              /* the sandbox's */
+	struct workspaces ws;
+	char hide[FS_HIDE_MAX];     /* patterns of hidden names, one a line (core/workspace/hide.h) */
+};
+int fs_start_pack(struct buf *b, const struct fs_start *m);
+int fs_start_unpack(struct rbuf *r, struct fs_start *m);
+
+enum fs_note_kind { FS_NOTE_HIDDEN, FS_NOTE_LINKED /* has names outside: not written */, FS_NOTE_MOUNT /* not shown */, FS_NOTE_KINDS };
+struct fs_note { uint8_t index, kind; char path[1024]; /* from the workspace's root */ };
+int fs_note_pack(struct buf *b, const struct fs_note *m);
+int fs_note_unpack(struct rbuf *r, struct fs_note *m);
+
+struct fs_stats { uint64_t requests, refused, read, written; uint32_t open, nodes; };
+int fs_stats_pack(struct buf *b, const struct fs_stats *m);
+int fs_stats_unpack(struct rbuf *r, struct fs_stats *m);
+
+#endif
