@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+
+#define BATCH 64
+
+static int epfd = -1;
+static struct timer *timers;
+static struct epoll_event batch[BATCH];
+static int batch_n;
+static void (*each_turn)(void);
+
+int loop_init(void)
+{
+	epfd = epoll_create1(EPOLL_CLOEXEC);
+	return epfd < 0 ? -errno : 0;
+}
+
+int loop_add(struct watch *w, int fd, uint32_t events, void (*fn)(void *, uint32_t), void *arg)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = w };
+
+	*w = (struct watch){ .fd = fd, .events = events, .fn = fn, .arg = arg };
+	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+		w->fd = -1;
+		return -errno;
+	}
+	return 0;
+}
+
+void loop_want(struct watch *w, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = w };
+
+	if (w->fd < 0 || w->events == events)
+		return;
+	/* A hang-up is reported whether asked for or not; with no interest at all it would be reported for ever. */
+	if (events == 0)
+		epoll_ctl(epfd, EPOLL_CTL_DEL, w->fd, NULL);
+	else
+		epoll_ctl(epfd, w->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, w->fd, &ev);
+	w->events = events;
+}
+
+void loop_del(struct watch *w)
+{
+	if (w->fd < 0)
+		return;
+	if (w->events != 0)
+		epoll_ctl(epfd, EPOLL_CTL_DEL, w->fd, NULL);
+	w->fd = -1;
+	for (int i = 0; i < batch_n; i++)
+		if (batch[i].data.ptr == w)
+			batch[i].data.ptr = NULL;
+}
+
+void loop_cancel(struct timer *t)
+{
+	for (struct timer **p = &timers; t->armed && *p; p = &(*p)->next)
+		if (*p == t) {
+			*p = t->next;
+			break;
+		}
+	t->armed = false;
+}
+
+void loop_after(struct timer *t, uint64_t ms, void (*fn)(void *), void *arg)
+{
+	struct timer **p = &timers;
+
+	loop_cancel(t);
+	*t = (struct timer){ .at_ms = clock_ms() + ms, .armed = true, .fn = fn, .arg = arg };
+	while (*p && (*p)->at_ms <= t->at_ms)
+		p = &(*p)->next;
+	t->next = *p;
+	*p = t;
+}
+
+static int run_timers(void)
+{
+	for (;;) {
+		struct timer *t = timers;
+		const uint64_t now = clock_ms();
+
+		if (!t)
+			return -1;
+		if (t->at_ms > now)
+			return t->at_ms - now > 60000 ? 60000 : (int)(t->at_ms - now);
+		timers = t->next;
+		t->armed = false;
+		t->fn(t->arg);
+	}
+}
+
+void loop_each_turn(void (*fn)(void))
+{
+	each_turn = fn;
+}
+
+void loop_turn(int most_ms)
+{
+	int timeout = run_timers();
+
+	if (each_turn)
+		each_turn();
+	if (most_ms >= 0 && (timeout < 0 || timeout > most_ms))
+		timeout = most_ms;
+	batch_n = epoll_wait(epfd, batch, BATCH, timeout);
+	if (batch_n < 0 && errno != EINTR)
+		abort();
+	for (int i = 0; i < batch_n; i++) {
+		struct watch *w = batch[i].data.ptr;
+
+		if (w && w->fd >= 0)
+			w->fn(w->arg, batch[i].events);
+	}
+	batch_n = 0;
+	if (each_turn)
+		each_turn();
+}
+
+_Noreturn void loop_run(void)
+{
+	for (;;)
+		loop_turn(-1);
+}

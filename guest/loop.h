@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's event loop: epoll, timers, nothing else (the static binary carries no libuv). One thread. Watches and timers are
+ * embedded in their owners and never allocated here; a watch deleted inside a callback gets no event of the same turn.
+ */
+#ifndef BULKHEAD_GUEST_LOOP_H
+#define BULKHEAD_GUEST_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+struct watch {
+	int fd;          /* borrowed; -1 when not watched */
+	uint32_t events; /* EPOLLIN | EPOLLOUT */
+	void (*fn)(void *arg, uint32_t events);
+	void *arg;
+};
+
+struct timer {
+	struct timer *next; /* private: armed ones, earliest first */
+	uint64_t at_ms;
+	bool armed;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+int loop_init(void);
+int loop_add(struct watch *w, int fd, uint32_t events, void (*fn)(void *, uint32_t), void *arg);
+void loop_want(struct watch *w, uint32_t events); /* no system call when nothing changes */
+void loop_del(struct watch *w);
+void loop_after(struct timer *t, uint64_t ms, void (*fn)(void *), void *arg); /* re-arms */
+void loop_cancel(struct timer *t);
+/* Called once a turn, after everything that happened in it and before the loop sleeps: what gathers output writes it there. */
+void loop_each_turn(void (*fn)(void));
+/* One turn: due timers, then events, waiting for them at most `most_ms`. Tests drive it; the agent uses loop_run(). */
+void loop_turn(int most_ms);
+_Noreturn void loop_run(void);
+
+#endif
