@@ -8,6 +8,7 @@ import array
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ import tempfile
 import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+CHILD_VERSION = int(re.search(r"#define CHILD_VERSION (\d+)u", (TOP / "core/proto/child.h").read_text())[1])
 BUILD = pathlib.Path(os.environ.get("BULKHEAD_BUILD", os.getcwd())).resolve()
 
 
@@ -55,6 +57,21 @@ class Env:
         """Starts it through the command line, as a person's first command does."""
         self.run("ls", ok=0)
 
+    def spawn_supervisor(self, program=None):
+        """Starts the daemon itself and waits until it listens; the process."""
+        with open(self.dir / "supervisor.stderr", "ab") as err:
+            p = subprocess.Popen([program or str(BUILD / "bulkhead-supervisor")], env=self.env, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.DEVNULL, stderr=err, start_new_session=True)
+        end = time.monotonic() + 20
+        while True:
+            try:
+                Rpc(self.socket, hello=False).close()
+                return p
+            except OSError:
+                if p.poll() is not None or time.monotonic() > end:
+                    raise AssertionError(f"the supervisor does not listen: {(self.dir / 'supervisor.stderr').read_text()[-2000:]}") from None
+                time.sleep(0.01)
+
     def rpc(self, cls="cli"):
         if not self.socket.exists():
             self.start_supervisor()
@@ -87,6 +104,8 @@ class Env:
             if self.socket.exists():
                 with self.rpc() as r:
                     for s in r.call("sandbox.list")["sandboxes"]:
+                        if s["state"] == "failed":  # a machine that ended by itself says why, in the test's output
+                            print(f"# {s['name']} failed: {s.get('reason')}", *(s.get("console_tail") or []), sep="\n#   console: ", flush=True)
                         r.call("sandbox.remove", name=s["name"], force=True)
                     r.call("supervisor.shutdown", stop_sandboxes=True)
         except (OSError, RpcError, ConnectionError):
@@ -94,8 +113,10 @@ class Env:
         end = time.monotonic() + 10
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.05)
-        for p in left:
+        names = []
+        for p in sorted(left):
             try:
+                names.append(f"{p} ({(pathlib.Path('/proc') / str(p) / 'cmdline').read_text().replace(chr(0), ' ').strip()})")
                 os.kill(p, signal.SIGKILL)
             except OSError:
                 pass
@@ -103,7 +124,7 @@ class Env:
         if not keep:
             shutil.rmtree(self.dir, ignore_errors=True)
         if left:
-            raise AssertionError(f"left running: {sorted(left)}")
+            raise AssertionError(f"left running: {', '.join(names)}")
 
     def __enter__(self):
         return self

@@ -6,6 +6,7 @@ waits for one. Every server has its own socket and dies with close().
 """
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import time
@@ -39,6 +40,10 @@ class Screen:
             raise AssertionError(f"tmux {args[0]}: {r.stderr.strip()}")
         return r.stdout
 
+    def clipboard(self):
+        """What the program put into the terminal's clipboard; None while that is nothing."""
+        return self.tmux("show-buffer") if self.tmux("list-buffers") else None
+
     def keys(self, *keys):
         self.tmux("send-keys", "--", *keys)
 
@@ -52,9 +57,14 @@ class Screen:
         self.tmux("resize-window", "-x", str(cols), "-y", str(rows))
 
     def dead(self):
-        """The program's exit status, None while it runs."""
-        out = self.tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}").split()
-        return int(out[1]) if out and out[0] == "1" else None
+        """The program's exit status (of a signal: negative), None while it runs."""
+        server, dead, status, signo = self.tmux("display-message", "-p", "#{pid},#{pane_dead},#{pane_dead_status},#{pane_dead_signal}").strip().split(",")
+        if dead != "1":
+            return None
+        if not status + signo:  # tmux 3.3 now and then misses the child's SIGCHLD and leaves a zombie: remind it
+            os.kill(int(server), signal.SIGCHLD)
+            return None
+        return int(status) if status else -int(signo)
 
     def wait(self, pattern, seconds=30, gone=False):
         """Waits until the regular expression is (or is no longer) on the screen; returns the screen."""

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names the host sends ahead: given once, given back when anything changes, and never more than what was sent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/proto/fs.h"
+#include "guest/ahead.h"
+
+static uint8_t msg[1u << 20];
+
+/* A message of n names f0, f1, ... whose nodes are first, first + 1, ... */
+static size_t message(uint64_t dir, uint32_t flags, uint32_t n, uint64_t first)
+{
+	size_t at = FS_AHEAD_HEAD;
+
+	memset(msg, 0, sizeof(msg));
+	memcpy(msg, &dir, 8);
+	memcpy(msg + 8, &flags, 4);
+	memcpy(msg + 12, &n, 4);
+	for (uint32_t i = 0; i < n; i++) {
+		char name[16];
+		const int len = snprintf(name, sizeof(name), "f%u", i);
+		const struct fuse_direntplus d = { .entry_out = { .nodeid = first ? first + i : 0, .attr = { .size = i } },
+						  .dirent = { .off = 1000 + i, .namelen = (uint32_t)len } };
+
+		memcpy(msg + at, &d, FUSE_NAME_OFFSET_DIRENTPLUS);
+		memcpy(msg + at + FUSE_NAME_OFFSET_DIRENTPLUS, name, (size_t)len);
+		at += FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + (size_t)len);
+	}
+	return at;
+}
+
+static int ask(struct ahead *a, uint64_t dir, const char *name, uint64_t *node)
+{
+	struct fuse_entry_out e = { .nodeid = 99999 };
+	const int r = ahead_lookup(a, dir, name, strlen(name), &e);
+
+	*node = e.nodeid;
+	return r;
+}
+
+static size_t back(struct ahead *a, uint64_t *node, size_t max)
+{
+	size_t n = 0, k;
+
+	while (n < max && (k = ahead_forgets(a, node + n, max - n < 7 ? max - n : 7)) > 0)
+		n += k;
+	return n;
+}
+
+static void a_name_is_given_once(void **state)
+{
+	struct ahead *a = ahead_create();
+	uint64_t node, nodes[64];
+
+	(void)state;
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 20, 100));
+	assert_int_equal(ask(a, 1, "f7", &node), 1);
+	assert_int_equal(node, 107);
+	assert_int_equal(ask(a, 1, "f7", &node), 0); /* the kernel has forgotten it: the host knows */
+	assert_int_equal(ask(a, 1, "f3", &node), 1);
+	assert_int_equal(node, 103);
+	assert_int_equal(ask(a, 2, "f3", &node), 0);
+	assert_int_equal(ask(a, 1, "f", &node), 1); /* there is none */
+	assert_int_equal(node, 0);
+	ahead_put(a, msg, message(5, 0, 3, 500));
+	assert_int_equal(ask(a, 5, "none", &node), 0); /* perhaps */
+	assert_int_equal(ahead_forgets(a, nodes, 64), 0);
+	ahead_changed(a);
+	assert_int_equal(back(a, nodes, 64), 18 + 3);
+	for (size_t i = 0; i < 21; i++)
+		assert_true(nodes[i] != 107 && nodes[i] != 103);
+	assert_int_equal(ask(a, 1, "f5", &node), 0);
+	ahead_destroy(&a);
+}
+
+static void a_change_under_way_makes_it_worthless(void **state)
+{
+	const struct fuse_open_in trunc = { .flags = O_WRONLY | O_TRUNC }, plain = { .flags = O_RDWR };
+	struct ahead *a = ahead_create();
+	uint64_t node, nodes[64];
+
+	(void)state;
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 4, 100));
+	ahead_change_begins(a);
+	assert_int_equal(ask(a, 1, "f0", &node), 0);
+	assert_int_equal(back(a, nodes, 64), 4);
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 5, 100)); /* may be of before it */
+	assert_int_equal(ask(a, 1, "f0", &node), 0);
+	assert_int_equal(back(a, nodes, 64), 5);
+	ahead_change_ends(a);
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 5, 100));
+	assert_int_equal(ask(a, 1, "f0", &node), 1);
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 2, 200)); /* in its place */
+	assert_int_equal(back(a, nodes, 64), 4);
+	assert_int_equal(ask(a, 1, "f1", &node), 1);
+	assert_int_equal(node, 201);
+	ahead_lost(a);
+	assert_int_equal(ask(a, 1, "f0", &node), 0);
+	assert_int_equal(ahead_forgets(a, nodes, 64), 0);
+	assert_true(ahead_changes(FUSE_OPEN, (const uint8_t *)&trunc, sizeof(trunc)));
+	assert_true(ahead_changes(FUSE_OPEN, (const uint8_t *)&trunc, 3));
+	assert_false(ahead_changes(FUSE_OPEN, (const uint8_t *)&plain, sizeof(plain)));
+	assert_true(ahead_changes(FUSE_WRITE, NULL, 0) && ahead_changes(FUSE_SETATTR, NULL, 0) && ahead_changes(FUSE_CREATE, NULL, 0) && ahead_changes(77777, NULL, 0));
+	assert_false(ahead_changes(FUSE_LOOKUP, NULL, 0) || ahead_changes(FUSE_READ, NULL, 0) || ahead_changes(FUSE_BATCH_FORGET, NULL, 0));
+	ahead_destroy(&a);
+}
+
+static void what_is_no_message_is_dropped(void **state)
+{
+	struct ahead *a = ahead_create();
+	uint64_t node;
+
+	(void)state;
+	const size_t n = message(1, FS_AHEAD_WHOLE, 3, 100);
+	for (size_t cut = 0; cut < n; cut++)
+		ahead_put(a, msg, cut);
+	uint32_t many = UINT32_MAX;
+	memcpy(msg + 12, &many, 4);
+	ahead_put(a, msg, n);
+	message(1, FS_AHEAD_WHOLE, 3, 100);
+	memcpy(msg + FS_AHEAD_HEAD + sizeof(struct fuse_entry_out) + 16, &many, 4); /* the first name's length */
+	ahead_put(a, msg, n);
+	assert_int_equal(ask(a, 1, "f0", &node), 0);
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 3, 0)); /* names without nodes: they are there, and are asked for */
+	assert_int_equal(ask(a, 1, "f0", &node), 0);
+	assert_int_equal(ask(a, 1, "g", &node), 1);
+	ahead_destroy(&a);
+}
+
+static void the_oldest_go_first(void **state)
+{
+	struct ahead *a = ahead_create();
+	uint64_t node, *nodes = calloc(3 * AHEAD_NAMES, sizeof(*nodes));
+	const uint32_t each = 1000, dirs = 2 * AHEAD_NAMES / 1000;
+
+	(void)state;
+	for (uint64_t d = 1; d <= dirs; d++)
+		ahead_put(a, msg, message(d, FS_AHEAD_WHOLE, each, d * 10000));
+	const size_t kept = AHEAD_NAMES / each;
+	assert_int_equal(back(a, nodes, 3 * AHEAD_NAMES), (dirs - kept) * each);
+	assert_int_equal(ask(a, dirs - kept, "f1", &node), 0);
+	assert_int_equal(ask(a, dirs - kept + 1, "f1", &node), 1);
+	free(nodes);
+	ahead_destroy(&a);
+}
+
+static void the_end_of_a_listing_is_said_once(void **state)
+{
+	struct ahead *a = ahead_create();
+	const uint64_t end[2] = { 7, 4711 }, other[2] = { 7 + 64, 1 };
+
+	(void)state;
+	assert_false(ahead_is_end(a, 7, 4711));
+	assert_false(ahead_is_end(a, 0, 0));
+	ahead_put_end(a, (const uint8_t *)end, sizeof(end));
+	assert_false(ahead_is_end(a, 7, 4710));
+	assert_false(ahead_is_end(a, 71, 4711));
+	assert_true(ahead_is_end(a, 7, 4711));
+	assert_false(ahead_is_end(a, 7, 4711));
+	/* Of two that fall together the later one is known. */
+	ahead_put_end(a, (const uint8_t *)end, sizeof(end));
+	ahead_put_end(a, (const uint8_t *)other, sizeof(other));
+	assert_false(ahead_is_end(a, 7, 4711));
+	assert_true(ahead_is_end(a, 71, 1));
+	ahead_put_end(a, (const uint8_t *)end, sizeof(end));
+	ahead_changed(a);
+	assert_false(ahead_is_end(a, 7, 4711));
+	ahead_change_begins(a);
+	ahead_put_end(a, (const uint8_t *)end, sizeof(end));
+	ahead_change_ends(a);
+	assert_false(ahead_is_end(a, 7, 4711));
+	ahead_put_end(a, (const uint8_t *)end, sizeof(end) - 1);
+	assert_false(ahead_is_end(a, 7, 4711));
+	ahead_put_end(a, (const uint8_t *)end, sizeof(end));
+	ahead_lost(a);
+	assert_false(ahead_is_end(a, 7, 4711));
+	ahead_destroy(&a);
+}
+
+/* What a listing from this offset holds: names with their node, "-" without; the offset behind the last. */
+static void listed(struct ahead *a, uint64_t dir, uint64_t *off, size_t cap, char dst[1000])
+{
+	static uint8_t p[8192];
+	const ssize_t n = ahead_list(a, dir, *off, p, cap);
+
+	snprintf(dst, 1000, "%s", n < 0 ? "?" : "");
+	for (ssize_t at = 0; at < n;) {
+		struct fuse_direntplus d;
+
+		memcpy(&d, p + at, FUSE_NAME_OFFSET_DIRENTPLUS);
+		snprintf(dst + strlen(dst), 1000 - strlen(dst), "%.*s=%u ", (int)d.dirent.namelen, (const char *)p + at + FUSE_NAME_OFFSET_DIRENTPLUS, (unsigned)d.entry_out.nodeid);
+		*off = d.dirent.off;
+		at += (ssize_t)FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + (size_t)d.dirent.namelen);
+		assert_true(at <= n);
+	}
+}
+
+static void a_listing_gives_what_was_not_given(void **state)
+{
+	struct ahead *a = ahead_create();
+	uint64_t node, off = 0, nodes[64];
+	char got[1000];
+
+	(void)state;
+	listed(a, 1, &off, 4096, got);
+	assert_string_equal(got, "?");
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 6, 100));
+	assert_int_equal(ask(a, 1, "f1", &node), 1);
+	listed(a, 1, &off, FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + 2) * 4 + 1, got);
+	assert_string_equal(got, "f0=100 f1=0 f2=102 f3=103 ");
+	uint64_t middle = off;
+	listed(a, 1, &off, 4096, got);
+	assert_string_equal(got, "f4=104 f5=105 ");
+	listed(a, 1, &off, 4096, got);
+	assert_string_equal(got, "");
+	listed(a, 1, &middle, 4096, got); /* who was stopped there */
+	assert_string_equal(got, "f4=0 f5=0 ");
+	off = 4711;
+	listed(a, 1, &off, 4096, got); /* no such place */
+	assert_string_equal(got, "?");
+	off = 0;
+	listed(a, 1, &off, 4096, got); /* all have been given: the host knows what they are now */
+	assert_string_equal(got, "?");
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 6, 100));
+	listed(a, 1, &off, 100, got); /* no room for one */
+	assert_string_equal(got, "?");
+	ahead_changed(a);
+	assert_int_equal(back(a, nodes, 64), 6);
+	ahead_destroy(&a);
+}
+
+static void a_directory_tells_of_itself(void **state)
+{
+	struct ahead *a = ahead_create();
+	struct fuse_attr_out out;
+	struct fuse_direntplus d = { .entry_out = { .attr_valid = 300, .attr = { .size = 4096, .nlink = 7 } }, .dirent = { .namelen = 1 } };
+
+	(void)state;
+	const size_t n = message(3, FS_AHEAD_WHOLE, 1, 0), at = FS_AHEAD_HEAD;
+	ahead_put(a, msg, n);
+	assert_int_equal(ahead_attr(a, 3, &out), 0);
+	memcpy(msg + at, &d, FUSE_NAME_OFFSET_DIRENTPLUS);
+	memcpy(msg + at + FUSE_NAME_OFFSET_DIRENTPLUS, ".\0", 2);
+	ahead_put(a, msg, n);
+	assert_int_equal(ahead_attr(a, 3, &out), 1);
+	assert_int_equal(out.attr_valid, 300);
+	assert_int_equal(out.attr.nlink, 7);
+	ahead_changed(a);
+	assert_int_equal(ahead_attr(a, 3, &out), 0);
+	ahead_destroy(&a);
+}
+
+static void a_directory_is_listed_now_and_then(void **state)
+{
+	struct ahead *a = ahead_create();
+
+	(void)state;
+	assert_false(ahead_is_to_list(a, 1, 1000)); /* none of its names are held */
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 7, 100));
+	assert_false(ahead_is_to_list(a, 1, 1000)); /* few */
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 8, 100));
+	ahead_put(a, msg, message(2, 0, 50, 200));
+	assert_true(ahead_is_to_list(a, 1, 1000));
+	assert_false(ahead_is_to_list(a, 1, 1499));
+	assert_true(ahead_is_to_list(a, 2, 1499));
+	assert_true(ahead_is_to_list(a, 1, 1500)); /* the kernel has let go of its names */
+	ahead_changed(a);
+	assert_false(ahead_is_to_list(a, 1, 9000));
+	ahead_destroy(&a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_name_is_given_once), cmocka_unit_test(a_change_under_way_makes_it_worthless),
+		cmocka_unit_test(what_is_no_message_is_dropped), cmocka_unit_test(the_oldest_go_first),
+		cmocka_unit_test(the_end_of_a_listing_is_said_once), cmocka_unit_test(a_directory_is_listed_now_and_then),
+		cmocka_unit_test(a_listing_gives_what_was_not_given), cmocka_unit_test(a_directory_tells_of_itself),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
