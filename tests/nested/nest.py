@@ -21,7 +21,7 @@ BUILD = pathlib.Path(os.environ.get("BULKHEAD_BUILD") or TOP / "build")
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "bulkhead/images"
 APPLETS = ["sh", "mount", "mkdir", "cat", "echo", "ls", "dmesg", "poweroff", "reboot", "modprobe", "insmod", "sleep", "usleep", "sha256sum", "dd", "grep", "kill",
            "time", "date", "cut", "head", "tail", "wc", "sync", "free", "nproc", "ln", "rm", "chmod", "truncate", "seq", "mktemp", "test", "true", "uname",
-           "tr", "stat", "awk", "sed", "find", "cp", "cmp", "mkfifo", "chown", "mv"]
+           "tr", "stat", "awk", "sed", "find", "cp", "cmp", "mkfifo", "chown", "mv", "ps"]
 
 
 @functools.cache

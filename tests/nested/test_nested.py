@@ -29,11 +29,10 @@ console, how = "", ""
 
 
 class Marks(dict):
-    """One that was never printed says in one line what the outer machine did last: of a long report only the last lines may be kept."""
+    """One that was never printed says in one line how the outer machines ended; what they said last is in the report (setup)."""
 
     def __missing__(self, name):
-        last = " | ".join(x for x in console.splitlines() if x.strip())[-700:]
-        raise AssertionError(f"no '@{name}': {how}; marks: {' '.join(self)}; the consoles end: {last}")
+        raise AssertionError(f"no '@{name}': {how}; the last marks: {' '.join(list(self)[-4:])}")
 
 
 marks = Marks()
@@ -62,7 +61,7 @@ echo "@forks $(dmesg | grep -c 'virtual machine fork')"
 poweroff -f
 """
 
-# $MB, $CONNS, $RESTORES, $DOCKER and $LIMIT (seconds of a kernel by hand) are set before. WHOLE: what bulkhead does with a sandbox in our machine.
+# $MB, $CONNS, $RESTORES, $DOCKER, $LIMIT (seconds of a kernel by hand) and $STUCK (seconds of all of bulkhead) are set before. WHOLE: what bulkhead does with a sandbox in our machine.
 BEGIN = r"""
 mount -t tmpfs -o size=4g t /tmp; mkdir -p /run /host /root /usr/local /etc
 mount -t tmpfs r /run; mount -t erofs -o ro /dev/disk1 /host; mount --bind /host/usr/local /usr/local
@@ -74,10 +73,18 @@ WHOLE = r"""
 monitor() { cat /proc/[0-9]*/stat | grep '(bulkhead-vmm)' | cut -d' ' -f1; }
 as() { /bin/setpriv --reuid=1000 --regid=1000 --groups=36 --inh-caps=-all "$@"; }
 bulkhead() { as bulkhead "$@"; }
+# When it takes longer than it ever should: what stands where; and the machine ends.
+watch() {
+usleep ${STUCK}000000; echo "@stuck"; ps -o pid,stat,args | grep -v '\['; cat /tmp/open /tmp/snapped
+for t in /proc/[0-9]*/task/*; do echo "$t $(cat $t/comm) $(cut -d' ' -f3 $t/stat) $(cat $t/wchan) $(cat $t/syscall)"; done | grep -e bulkhead -e vcpu
+bulkhead ls & usleep 10000000; tail -n 20 $state/*.log $state/sandboxes/a/vmm.log $state/sandboxes/a/console.log
+poweroff -f
+}
 whole() {
 mkdir -p /tmp/cache /tmp/home /tmp/ws /tmp/up /tmp/wk; mount -t overlay -o lowerdir=/host/cache,upperdir=/tmp/up,workdir=/tmp/wk o /tmp/cache
 mkdir -p -m 700 /run/x; export HOME=/tmp/home XDG_CACHE_HOME=/tmp/cache XDG_RUNTIME_DIR=/run/x
 state=/tmp/home/.local/state/bulkhead
+watch &
 # What was built is known to be whole on the host; to hash half a gigabyte here would take minutes. No time has a fraction in this erofs.
 (cd /tmp/cache/bulkhead/images/*/ && stat -c '%n %d %i %s 0.000000000 0.000000000' vmlinuz base.img modules.cpio manifest.json > verified)
 mkdir -p $HOME/.config/bulkhead; echo 'boot_ms: 1800000' > $HOME/.config/bulkhead/config.yaml # emulated twice, and beside whatever else the host does
@@ -193,7 +200,7 @@ def setup():
     global console, how
     if ASKED == "0" or not nest.image():
         return
-    numbers = f"MB={1000 if LONG else 4} CONNS={1000 if LONG else 100} RESTORES={5 if LONG else 1} DOCKER={int(LONG)} LIMIT={5000 if LONG else 600}\n"
+    numbers = f"MB={1000 if LONG else 4} CONNS={1000 if LONG else 100} RESTORES={5 if LONG else 1} DOCKER={int(LONG)} LIMIT={5000 if LONG else 600} STUCK={4500 if LONG else 900}\n"
     with tempfile.TemporaryDirectory() as d, concurrent.futures.ThreadPoolExecutor(2) as pool:
         tree(f"{d}/tree.img")
         ended = [pool.submit(run, numbers + BEGIN + script + name + " 2>&1\n", f"{d}/tree.img", memory)
@@ -204,7 +211,7 @@ def setup():
         marks.setdefault(m[1], m[2].strip())
     for text, h in parts:
         if "NESTED-END" not in text:
-            print(f"# {h}. " + text[-3000:].replace("\n", "\n# "))
+            print(f"# {h}. " + text[-8000:].replace("\n", "\n# "))
 
 
 def nested(fn):
