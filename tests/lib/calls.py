@@ -124,7 +124,11 @@ def tree(d):
     for base, dirs, files in os.walk(d):
         for n in [*dirs, *files]:
             p = os.path.join(base, n)
-            st = os.lstat(p)
+            try:
+                st = os.lstat(p)
+            except PermissionError:  # its directory may be read, and not entered
+                out[os.path.relpath(p, d)] = ["not for us"]
+                continue
             what = seen(st)
             if stat.S_ISLNK(st.st_mode):
                 what = [os.readlink(p)]
