@@ -6,6 +6,7 @@
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/buf.h"
 #include "core/proto/fs.h"
@@ -16,8 +17,16 @@
 #define LIST_MIN 8u          /* names */
 #define LIST_AGAIN_MS 500u
 #define FORGETS_MAX (4u * AHEAD_NAMES * sizeof(uint64_t))
+#define CHANGED 4096u
+#define NOTED_MAX 16384u     /* names of one directory */
 
-struct entry { uint32_t at; bool given; }; /* where its fuse_direntplus begins; its reference is the kernel's now */
+/*
+ * What is still true. Every answer to a request that changed something counts one up (`seq`), before the kernel has it. What the host says is true as of
+ * then; what it says before the answer it belongs to is true behind that. Of nodes we remember, by a few of their bits, when they changed
+ * last; of a directory held here, by their hashes, which names have come or gone since it was sent: those are asked for.
+ */
+
+struct entry { uint32_t at, hash; bool given; }; /* where its fuse_direntplus begins; of its name; its reference is the kernel's now, or was given back */
 
 struct dir {
 	struct dir *next;            /* in its slot */
@@ -27,7 +36,11 @@ struct dir {
 	uint64_t listed_ms;          /* 0 not yet */
 	uint32_t n, hint;            /* names; where the next one asked for is likely to be */
 	uint32_t goes_on;            /* where a listing is likely to go on */
-	uint32_t self;               /* ".", n none */
+	uint64_t seq;                /* its names are of then */
+	bool has_self;
+	struct fuse_attr_out self;   /* ".", of self_seq */
+	uint64_t self_seq;
+	uint32_t *noted, nnoted, noted_cap; /* hashes, in an open table; 0 free */
 	uint32_t kept;               /* names whose reference is ours still */
 	uint8_t *bytes;              /* the records */
 	size_t size;                 /* of them */
@@ -37,9 +50,8 @@ struct dir {
 struct ahead {
 	struct dir *slot[SLOTS], *oldest, *newest;
 	size_t names;
-	struct { uint64_t node, off; } end[ENDS]; /* by node; node 0: none */
-	bool ends;
-	unsigned changing;           /* requests under way that may change something */
+	struct { uint64_t node, off, seq; } end[ENDS]; /* by node; node 0: none */
+	uint64_t seq, changed[CHANGED];
 	struct buf forgets;          /* u64 nodes */
 };
 
@@ -85,39 +97,128 @@ static void drop(struct ahead *a, struct dir *d, bool back)
 	*find(a, d->node) = d->next;
 	*(d->older ? &d->older->newer : &a->oldest) = d->newer;
 	*(d->newer ? &d->newer->older : &a->newest) = d->older;
-	a->names -= d->n;
+	a->names -= d->n + d->nnoted;
 	for (uint32_t i = 0; back && i < d->n; i++) {
 		memcpy(&e, d->bytes + d->e[i].at, sizeof(e));
 		if (!d->e[i].given)
 			give_back(a, e.nodeid);
 	}
+	free(d->noted);
 	free(d->bytes);
 	free(d);
 }
 
+static uint64_t *changed(struct ahead *a, uint64_t node)
+{
+	return &a->changed[node % CHANGED];
+}
+
+/* FNV-1a; never 0. */
+static uint32_t hash_of(const void *p, size_t n)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ ((const uint8_t *)p)[i]) * 16777619u;
+	return h ? h : 1;
+}
+
+/* Its place in the table, or the free one where it would be. */
+static uint32_t *noted_at(const struct dir *d, uint32_t hash)
+{
+	uint32_t i = hash & (d->noted_cap - 1);
+
+	while (d->noted[i] && d->noted[i] != hash)
+		i = (i + 1) & (d->noted_cap - 1);
+	return &d->noted[i];
+}
+
+static bool is_noted(const struct dir *d, uint32_t hash)
+{
+	return d->nnoted > 0 && *noted_at(d, hash) == hash;
+}
+
+static bool noted_grow(struct dir *d)
+{
+	uint32_t *old = d->noted;
+	const uint32_t was = d->noted_cap, cap = was ? 2 * was : 16;
+
+	if (d->nnoted * 2 < was)
+		return true;
+	if (d->nnoted >= NOTED_MAX || !(d->noted = calloc(cap, sizeof(*d->noted)))) {
+		d->noted = old;
+		return false;
+	}
+	d->noted_cap = cap;
+	for (uint32_t i = 0; i < was; i++)
+		if (old[i])
+			*noted_at(d, old[i]) = old[i];
+	free(old);
+	return true;
+}
+
+/* Our reference to an entry goes back to the host. */
+static void let_go(struct ahead *a, struct dir *d, struct entry *e)
+{
+	struct fuse_entry_out out;
+
+	if (e->given)
+		return;
+	memcpy(&out, d->bytes + e->at, sizeof(out));
+	give_back(a, out.nodeid);
+	e->given = true;
+	d->kept--;
+}
+
+/* This name has come or gone. */
+static void note(struct ahead *a, uint64_t node, uint32_t hash)
+{
+	struct dir *d = *find(a, node);
+
+	if (!d)
+		return;
+	for (uint32_t k = 0; k < d->n; k++) {
+		struct entry *e = &d->e[(d->hint + k) % d->n];
+
+		if (e->hash == hash) {
+			let_go(a, d, e);
+			break;
+		}
+	}
+	if (is_noted(d, hash))
+		return;
+	if (!noted_grow(d)) {
+		drop(a, d, true);
+		return;
+	}
+	*noted_at(d, hash) = hash;
+	d->nnoted++;
+	a->names++;
+	while (a->names > AHEAD_NAMES && a->oldest != d)
+		drop(a, a->oldest, true);
+}
+
 static void forget_ends(struct ahead *a)
 {
-	if (a->ends)
-		memset(a->end, 0, sizeof(a->end));
-	a->ends = false;
+	memset(a->end, 0, sizeof(a->end));
 }
 
 void ahead_put_end(struct ahead *a, const uint8_t *p, size_t n)
 {
 	uint64_t node, off;
 
-	if (n != sizeof(node) + sizeof(off) || a->changing > 0)
+	if (n != sizeof(node) + sizeof(off))
 		return;
 	memcpy(&node, p, sizeof(node));
 	memcpy(&off, p + sizeof(node), sizeof(off));
 	a->end[node % ENDS].node = node;
 	a->end[node % ENDS].off = off;
-	a->ends = true;
+	a->end[node % ENDS].seq = a->seq;
 }
 
 bool ahead_is_end(struct ahead *a, uint64_t dir, uint64_t off)
 {
-	const bool is = a->ends && dir && a->end[dir % ENDS].node == dir && a->end[dir % ENDS].off == off;
+	const bool is = dir && a->end[dir % ENDS].node == dir && a->end[dir % ENDS].off == off && *changed(a, dir) <= a->end[dir % ENDS].seq;
 
 	if (is)
 		a->end[dir % ENDS].node = 0;
@@ -136,7 +237,7 @@ void ahead_lost(struct ahead *a)
 	forget_ends(a);
 	while (a->oldest)
 		drop(a, a->oldest, false);
-	a->changing = 0;
+	memset(a->changed, 0, sizeof(a->changed));
 	buf_clear(&a->forgets);
 }
 
@@ -154,14 +255,52 @@ static bool parse(struct dir *d, size_t n)
 		const size_t size = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + (size_t)r.dirent.namelen);
 		if (r.dirent.namelen == 0 || r.dirent.namelen > 255 || n - at < size)
 			return false;
+		const uint8_t *name = d->bytes + at + FUSE_NAME_OFFSET_DIRENTPLUS;
 		/* Without a node: the name is there, what it is has to be asked. */
-		d->e[i] = (struct entry){ .at = (uint32_t)at, .given = r.entry_out.nodeid == 0 };
+		d->e[i] = (struct entry){ .at = (uint32_t)at, .hash = hash_of(name, r.dirent.namelen), .given = r.entry_out.nodeid == 0 };
 		d->kept += r.entry_out.nodeid != 0;
-		if (r.dirent.namelen == 1 && d->bytes[at + FUSE_NAME_OFFSET_DIRENTPLUS] == '.' && r.entry_out.attr_valid > 0)
-			d->self = i;
+		if (r.dirent.namelen == 1 && *name == '.' && r.entry_out.attr_valid > 0) {
+			d->has_self = true;
+			d->self = (struct fuse_attr_out){ .attr_valid = r.entry_out.attr_valid, .attr_valid_nsec = r.entry_out.attr_valid_nsec, .attr = r.entry_out.attr };
+		}
 		at += size;
 	}
 	return at == n;
+}
+
+/* NULL: it is none, or there is no memory. */
+static struct dir *dir_make(uint64_t node, uint32_t flags, uint32_t count, const uint8_t *p, size_t n)
+{
+	struct dir *d = calloc(1, sizeof(*d) + count * sizeof(struct entry));
+
+	if (!d || !(d->bytes = malloc(n))) {
+		free(d);
+		return NULL;
+	}
+	memcpy(d->bytes, p, n);
+	d->size = n;
+	d->node = node;
+	d->whole = flags & FS_AHEAD_WHOLE;
+	d->n = count;
+	if (parse(d, n))
+		return d;
+	free(d->bytes);
+	free(d);
+	return NULL;
+}
+
+static void dir_add(struct ahead *a, struct dir *d)
+{
+	struct dir **slot = &a->slot[d->node % SLOTS];
+
+	while (a->oldest && a->names + d->n > AHEAD_NAMES)
+		drop(a, a->oldest, true);
+	d->next = *slot;
+	*slot = d;
+	d->older = a->newest;
+	*(a->newest ? &a->newest->newer : &a->oldest) = d;
+	a->newest = d;
+	a->names += d->n;
 }
 
 void ahead_put(struct ahead *a, const uint8_t *p, size_t n)
@@ -178,41 +317,36 @@ void ahead_put(struct ahead *a, const uint8_t *p, size_t n)
 	n -= FS_AHEAD_HEAD;
 	if (count == 0 || count > n / FUSE_NAME_OFFSET_DIRENTPLUS || count > AHEAD_NAMES / 4)
 		return;
-	struct dir *d = calloc(1, sizeof(*d) + count * sizeof(struct entry)), *old = *find(a, node);
-	if (!d || !(d->bytes = malloc(n))) {
-		free(d);
+	struct dir *d = dir_make(node, flags, count, p, n), *old = *find(a, node);
+	if (!d)
 		return;
-	}
-	memcpy(d->bytes, p, n);
-	d->size = n;
-	d->node = node;
-	d->whole = flags & FS_AHEAD_WHOLE;
-	d->n = d->self = count;
-	if (!parse(d, n)) {
+	d->seq = a->seq;
+	d->self_seq = a->seq + !!(flags & FS_AHEAD_AFTER);
+	if (old && (flags & FS_AHEAD_AFTER)) { /* of its names it says nothing */
+		old->has_self = d->has_self;
+		old->self = d->self;
+		old->self_seq = d->self_seq;
 		free(d->bytes);
 		free(d);
 		return;
 	}
 	if (old)
 		drop(a, old, true);
-	while (a->oldest && a->names + count > AHEAD_NAMES)
-		drop(a, a->oldest, true);
-	struct dir **slot = &a->slot[node % SLOTS];
-	d->next = *slot;
-	*slot = d;
-	d->older = a->newest;
-	*(a->newest ? &a->newest->newer : &a->oldest) = d;
-	a->newest = d;
-	a->names += count;
-	if (a->changing > 0)
-		drop(a, d, true);
+	dir_add(a, d);
+}
+
+/* What it says of a node is still so. A file with several names may have changed under another. */
+static bool is_good(struct ahead *a, const struct dir *d, const struct fuse_entry_out *e)
+{
+	return *changed(a, e->nodeid) <= d->seq && (e->attr.nlink <= 1 || S_ISDIR(e->attr.mode) || a->seq <= d->seq);
 }
 
 int ahead_lookup(struct ahead *a, uint64_t dir, const char *name, size_t len, struct fuse_entry_out *out)
 {
+	const uint32_t hash = hash_of(name, len);
 	struct dir *d = *find(a, dir);
 
-	if (!d)
+	if (!d || is_noted(d, hash))
 		return 0;
 	/* Who goes through a directory asks in some order: the next one is mostly the next. */
 	for (uint32_t k = 0; k < d->n; k++) {
@@ -220,15 +354,21 @@ int ahead_lookup(struct ahead *a, uint64_t dir, const char *name, size_t len, st
 		const uint8_t *p = d->bytes + e->at;
 		struct fuse_dirent de;
 
+		if (e->hash != hash)
+			continue;
 		memcpy(&de, p + sizeof(struct fuse_entry_out), sizeof(de));
 		if (de.namelen != len || memcmp(p + FUSE_NAME_OFFSET_DIRENTPLUS, name, len) != 0)
 			continue;
 		d->hint = (d->hint + k + 1) % d->n;
 		if (e->given)
 			return 0;
+		memcpy(out, p, sizeof(*out));
+		if (!is_good(a, d, out)) {
+			let_go(a, d, e);
+			return 0;
+		}
 		e->given = true;
 		d->kept--;
-		memcpy(out, p, sizeof(*out));
 		return 1;
 	}
 	if (!d->whole)
@@ -256,7 +396,7 @@ ssize_t ahead_list(struct ahead *a, uint64_t dir, uint64_t off, uint8_t *dst, si
 	struct dir *d = *find(a, dir);
 	size_t used = 0;
 
-	if (!d || (off == 0 && d->kept * 2 < d->n))
+	if (!d || d->nnoted > 0 || (d->n == 1 && !d->whole) || (off == 0 && d->kept * 2 < d->n))
 		return -1;
 	uint32_t i = behind(d, off);
 	if (i > d->n)
@@ -266,6 +406,10 @@ ssize_t ahead_list(struct ahead *a, uint64_t dir, uint64_t off, uint8_t *dst, si
 
 		if (size > cap - used)
 			break;
+		struct fuse_entry_out e;
+		memcpy(&e, d->bytes + at, sizeof(e));
+		if (!d->e[i].given && !is_good(a, d, &e))
+			let_go(a, d, &d->e[i]);
 		memcpy(dst + used, d->bytes + at, size);
 		if (d->e[i].given)
 			memset(dst + used, 0, sizeof(struct fuse_entry_out));
@@ -281,12 +425,10 @@ ssize_t ahead_list(struct ahead *a, uint64_t dir, uint64_t off, uint8_t *dst, si
 int ahead_attr(struct ahead *a, uint64_t dir, struct fuse_attr_out *out)
 {
 	const struct dir *d = *find(a, dir);
-	struct fuse_entry_out e;
 
-	if (!d || d->self == d->n)
+	if (!d || !d->has_self || *changed(a, dir) > d->self_seq)
 		return 0;
-	memcpy(&e, d->bytes + d->e[d->self].at, sizeof(e));
-	*out = (struct fuse_attr_out){ .attr_valid = e.attr_valid, .attr_valid_nsec = e.attr_valid_nsec, .attr = e.attr };
+	*out = d->self;
 	return 1;
 }
 
@@ -300,34 +442,67 @@ bool ahead_is_to_list(struct ahead *a, uint64_t dir, uint64_t now_ms)
 	return true;
 }
 
-bool ahead_changes(uint32_t opcode, const uint8_t *body, size_t n)
+/* A name in a request's body, behind its struct. */
+static struct ahead_change name_change(uint64_t node, uint64_t other, const uint8_t *body, size_t n, size_t head)
 {
-	struct fuse_open_in open;
+	if (n <= head)
+		return (struct ahead_change){ .what = AHEAD_ALL };
+	return (struct ahead_change){ .what = AHEAD_NAME, .node = node, .other = other, .hash = hash_of(body + head, strnlen((const char *)body + head, n - head)) };
+}
+
+struct ahead_change ahead_change_of(uint32_t opcode, uint64_t node, const uint8_t *body, size_t n)
+{
+	const struct ahead_change none = { .what = AHEAD_NOTHING }, one = { .what = AHEAD_NODE, .node = node };
+	struct fuse_open_in open = { .flags = O_TRUNC };
+	struct fuse_copy_file_range_in copy;
+	struct fuse_link_in link = { 0 };
 
 	switch (opcode) {
 	case FUSE_LOOKUP: case FUSE_FORGET: case FUSE_GETATTR: case FUSE_READLINK: case FUSE_READ: case FUSE_STATFS: case FUSE_RELEASE: case FUSE_FSYNC:
 	case FUSE_GETXATTR: case FUSE_LISTXATTR: case FUSE_FLUSH: case FUSE_INIT: case FUSE_OPENDIR: case FUSE_READDIR: case FUSE_RELEASEDIR:
 	case FUSE_FSYNCDIR: case FUSE_ACCESS: case FUSE_INTERRUPT: case FUSE_BATCH_FORGET: case FUSE_READDIRPLUS: case FUSE_LSEEK:
-		return false;
+		return none;
 	case FUSE_OPEN:
-		if (n < sizeof(open))
-			return true;
-		memcpy(&open, body, sizeof(open));
-		return open.flags & O_TRUNC;
-	default:
-		return true;
+		memcpy(&open, body, n < sizeof(open) ? 0 : sizeof(open));
+		return open.flags & O_TRUNC ? one : none;
+	case FUSE_SETATTR: case FUSE_WRITE: case FUSE_SETXATTR: case FUSE_REMOVEXATTR: case FUSE_FALLOCATE:
+		return one;
+	case FUSE_COPY_FILE_RANGE:
+		if (n < sizeof(copy))
+			break;
+		memcpy(&copy, body, sizeof(copy));
+		return (struct ahead_change){ .what = AHEAD_NODE, .node = copy.nodeid_out };
+	case FUSE_CREATE:
+		return name_change(node, 0, body, n, sizeof(struct fuse_create_in));
+	case FUSE_MKNOD:
+		return name_change(node, 0, body, n, sizeof(struct fuse_mknod_in));
+	case FUSE_MKDIR:
+		return name_change(node, 0, body, n, sizeof(struct fuse_mkdir_in));
+	case FUSE_SYMLINK: case FUSE_UNLINK:
+		return name_change(node, 0, body, n, 0);
+	case FUSE_LINK:
+		memcpy(&link, body, n < sizeof(link) ? 0 : sizeof(link));
+		return name_change(node, link.oldnodeid, body, n, sizeof(link));
+	default: /* RENAME and RMDIR: what was moved or went may be held here itself */
+		break;
 	}
+	return (struct ahead_change){ .what = AHEAD_ALL };
 }
 
-void ahead_change_begins(struct ahead *a)
+void ahead_change_ends(struct ahead *a, const struct ahead_change *c)
 {
-	a->changing++;
-	ahead_changed(a);
-}
-
-void ahead_change_ends(struct ahead *a)
-{
-	a->changing -= a->changing > 0;
+	if (c->what == AHEAD_NOTHING)
+		return;
+	a->seq++;
+	if (c->what == AHEAD_ALL) {
+		ahead_changed(a);
+		return;
+	}
+	*changed(a, c->node) = a->seq;
+	if (c->what == AHEAD_NAME)
+		note(a, c->node, c->hash);
+	if (c->other)
+		*changed(a, c->other) = a->seq;
 }
 
 size_t ahead_forgets(struct ahead *a, uint64_t *node, size_t max)

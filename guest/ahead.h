@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names of a workspace that the host has sent ahead of their being asked for (core/proto/fs.h: FS_AHEAD): a LOOKUP, a listing or a look at the directory that they answer
- * does not go through the channel. They are good until anything changes: the host says so (any invalidation), or a request that may change something passes (ahead_request()).
+ * does not go through the channel. They are good until it changes: the host says that something has (any invalidation), or the answer to a request of the guest's comes that
+ * changed it (ahead_change_ends()).
  *
  * Each name holds one of the host's references to a node: given on to the kernel with an answer, or given back as a FORGET. Bounded: AHEAD_NAMES; the
  * oldest directory goes first. Not thread-safe. The host is trusted with what it says, not with our memory: what is no such message is dropped.
@@ -23,7 +24,7 @@ struct fuse_attr_out;
 struct ahead *ahead_create(void); /* NULL when out of memory */
 void ahead_destroy(struct ahead **a);
 
-/* A message FS_AHEAD without FUSE's head; copied. While a change is under way it may tell of what was before it: its names are given back at once. */
+/* A message FS_AHEAD without FUSE's head; copied. */
 void ahead_put(struct ahead *a, const uint8_t *p, size_t n);
 /* 1: answer with *out (nodeid 0: there is no such name); 0: ask the host. name[0..len) without its NUL. */
 int ahead_lookup(struct ahead *a, uint64_t dir, const char *name, size_t len, struct fuse_entry_out *out);
@@ -48,11 +49,16 @@ void ahead_changed(struct ahead *a);
 /* The connection is gone, and with it the host's references. */
 void ahead_lost(struct ahead *a);
 
-/* May this request (with its body) change anything? */
-bool ahead_changes(uint32_t opcode, const uint8_t *body, size_t n);
-/* A request that may goes out, and comes back. */
-void ahead_change_begins(struct ahead *a);
-void ahead_change_ends(struct ahead *a);
+/* What a request changes: nothing; what nodes are; a name in a directory, that directory, and perhaps another node; anything. */
+struct ahead_change {
+	enum { AHEAD_NOTHING, AHEAD_NODE, AHEAD_NAME, AHEAD_ALL } what;
+	uint32_t hash;        /* of the name */
+	uint64_t node, other; /* 0: no other */
+};
+/* body[0..n): what is behind FUSE's head. Pure. */
+struct ahead_change ahead_change_of(uint32_t opcode, uint64_t node, const uint8_t *body, size_t n);
+/* Its answer has come, and the kernel does not have it yet. */
+void ahead_change_ends(struct ahead *a, const struct ahead_change *c);
 
 /* Nodes to be given back: takes up to max of them. */
 size_t ahead_forgets(struct ahead *a, uint64_t *node, size_t max);

@@ -42,7 +42,7 @@ struct fuserelay {
 	struct buf out;         /* one request, and those that went along; what has not been taken of it */
 	struct buf later;       /* requests that nobody waits for */
 	struct timer later_due;
-	struct { uint64_t unique; bool changes; } asked[ASKED_MAX];
+	struct { uint64_t unique; struct ahead_change change; } asked[ASKED_MAX];
 	size_t nasked;
 	struct ahead *ahead;
 	uint8_t init[256];      /* the kernel's INIT */
@@ -71,12 +71,10 @@ static void answer_error(struct fuserelay *r, uint64_t unique, int error)
 	to_kernel(r, &h, sizeof(h));
 }
 
-static void add_asked(struct fuserelay *r, uint64_t unique, bool changes)
+static void add_asked(struct fuserelay *r, uint64_t unique, struct ahead_change change)
 {
-	if (changes)
-		ahead_change_begins(r->ahead);
 	r->asked[r->nasked].unique = unique;
-	r->asked[r->nasked++].changes = changes;
+	r->asked[r->nasked++].change = change;
 }
 
 /* Was it asked? Then it is no longer under way. */
@@ -84,8 +82,7 @@ static bool take_asked(struct fuserelay *r, uint64_t unique)
 {
 	for (size_t i = 0; i < r->nasked; i++)
 		if (r->asked[i].unique == unique) {
-			if (r->asked[i].changes)
-				ahead_change_ends(r->ahead);
+			ahead_change_ends(r->ahead, &r->asked[i].change);
 			r->asked[i] = r->asked[--r->nasked];
 			return true;
 		}
@@ -214,7 +211,7 @@ void fuserelay_attach(struct fuserelay *r, struct gstream *st, const struct gstr
 		buf_put(&r->out, r->init, r->ninit);
 		r->init_again = r->was_up;
 		if (!r->was_up)
-			add_asked(r, r->init_unique, false);
+			add_asked(r, r->init_unique, (struct ahead_change){ .what = AHEAD_NOTHING });
 	}
 	pump(r);
 }
@@ -237,6 +234,21 @@ static bool send_out(struct fuserelay *r)
 		buf_consume(&r->out, n);
 	}
 	return buf_size(&r->out) == 0;
+}
+
+/* What the stream takes of it leaves without a copy of ours. */
+static void send_one(struct fuserelay *r, const uint8_t *msg, size_t n)
+{
+	while (r->st && n > 0 && buf_size(&r->out) == 0) {
+		const size_t room = gstream_room(r->st), k = n < room ? n : room;
+
+		if (k == 0 || !gstream_write(r->st, msg, k))
+			break;
+		msg += k;
+		n -= k;
+	}
+	if (r->st)
+		buf_put(&r->out, msg, n);
 }
 
 /* A name that was sent ahead is answered here. */
@@ -297,8 +309,7 @@ static bool is_user_xattr(const uint8_t *body, size_t n)
 static void put_later(struct fuserelay *r)
 {
 	loop_cancel(&r->later_due);
-	if (r->st && buf_size(&r->later) > 0)
-		buf_put(&r->out, buf_head(&r->later), buf_size(&r->later));
+	send_one(r, buf_head(&r->later), buf_size(&r->later));
 	buf_clear(&r->later);
 }
 
@@ -311,22 +322,24 @@ static void on_later(void *arg)
 	pump(r);
 }
 
-/* Whoever closes a file they read waits for nothing, and nothing depends on it: it is answered here and goes to the host with the next request. */
-static bool is_for_later(struct fuserelay *r, struct fuse_in_header h, const uint8_t *msg, size_t n)
+/*
+ * Whoever closes a file waits for nothing, nor does the kernel when it lets go of nodes, and nothing depends on either: it goes to the host with the next
+ * request. A RELEASE is answered here.
+ */
+static bool is_for_later(struct fuserelay *r, const struct fuse_in_header *h, uint8_t *msg, size_t n)
 {
-	struct fuse_release_in in;
+	const bool release = h->opcode == FUSE_RELEASE && n == sizeof(*h) + sizeof(struct fuse_release_in);
+	const uint64_t silent = FS_SILENT;
 
-	if (h.opcode != FUSE_RELEASE || n != sizeof(h) + sizeof(in))
+	if (!release && ((h->opcode != FUSE_FORGET && h->opcode != FUSE_BATCH_FORGET) || n > LATER_MAX / 4))
 		return false;
-	memcpy(&in, msg + sizeof(h), sizeof(in));
-	if ((in.flags & O_ACCMODE) != O_RDONLY)
-		return false;
-	answer_error(r, h.unique, 0);
-	h.unique = FS_SILENT;
+	if (release) {
+		answer_error(r, h->unique, 0);
+		memcpy(msg + offsetof(struct fuse_in_header, unique), &silent, sizeof(silent));
+	}
 	if (buf_room(&r->later) < n)
 		put_later(r);
-	buf_put(&r->later, &h, sizeof(h));
-	buf_put(&r->later, &in, sizeof(in));
+	buf_put(&r->later, msg, n);
 	if (!r->later_due.armed)
 		loop_after(&r->later_due, LATER_MS, on_later, r);
 	return true;
@@ -370,12 +383,12 @@ static bool take_one(struct fuserelay *r)
 		answer_error(r, h.unique, EOPNOTSUPP);
 		return true;
 	}
-	if (is_for_later(r, h, msg, (size_t)n))
+	if (is_for_later(r, &h, msg, (size_t)n))
 		return true;
 	put_later(r);
 	if (is_answered(h.opcode))
-		add_asked(r, h.unique, ahead_changes(h.opcode, msg + sizeof(h), (size_t)n - sizeof(h)));
-	buf_put(&r->out, msg, (size_t)n);
+		add_asked(r, h.unique, ahead_change_of(h.opcode, h.nodeid, msg + sizeof(h), (size_t)n - sizeof(h)));
+	send_one(r, msg, (size_t)n);
 	return true;
 }
 

@@ -18,7 +18,8 @@
 
 #include "guest/mux.h"
 
-#define FUSE_REQUEST_MAX (128u * 1024u + 4096u) /* of one message, either way; the host's CHECK_*_MAX */
+#define FUSE_DATA_MAX (512u * 1024u)             /* of one read or write: what the host promises the kernel */
+#define FUSE_REQUEST_MAX (FUSE_DATA_MAX + 4096u) /* of one message, either way; the host's CHECK_*_MAX */
 
 struct fuserelay;
 

@@ -34,6 +34,11 @@
  */
 #define FS_AHEAD 7100
 #define FS_AHEAD_WHOLE 1u /* there is no other name in the directory */
+/*
+ * Only "." is here, and it is what the directory is after the change whose answer follows at once: the guest's kernel asks for that next. A directory
+ * that was just made comes WHOLE before that answer, with no name: who fills it asks for every name before it makes it.
+ */
+#define FS_AHEAD_AFTER 2u
 #define FS_AHEAD_HEAD 16u /* bytes behind FUSE's own head */
 
 /*

@@ -62,17 +62,60 @@ void ahead_end(struct share *s, const struct node *dir, uint64_t off)
 	buf_u64(s->out, off);
 }
 
-/* The directory itself, as one of its names: what it is, but no reference to it. */
-static ssize_t put_self(struct share *s, struct node *dir, const struct dir_entry *d, char *dst, size_t room)
+/* The directory itself, as its name ".": what it is, but no reference to it. Another such name (".."): nothing. */
+static ssize_t put_self(struct share *s, struct node *dir, const char *name, ino_t ino, int64_t off, char *dst, size_t room)
 {
-	struct fuse_entry_param e = { .attr = { .st_ino = d->ino, .st_mode = S_IFDIR } };
+	struct fuse_entry_param e = { .attr = { .st_ino = ino, .st_mode = S_IFDIR } };
 
-	if (strcmp(d->name, ".") == 0 && node_stat(s, dir, &e.attr) == 0) {
+	if (strcmp(name, ".") == 0 && node_stat(s, dir, &e.attr) == 0) {
 		e.attr_timeout = cache_time(s, dir);
 		attr_map(s, &e.attr);
 	}
-	const size_t need = fuse_add_direntry_plus(NULL, dst, room, d->name, &e, d->off);
+	const size_t need = fuse_add_direntry_plus(NULL, dst, room, name, &e, off);
 	return need > room ? 0 : (ssize_t)need;
+}
+
+/* The names in s->data[0..n). */
+static void send_ahead(struct share *s, const struct node *dir, uint32_t flags, uint32_t count, size_t n)
+{
+	const struct fuse_out_header h = { .len = (uint32_t)(sizeof(h) + FS_AHEAD_HEAD + n), .error = FS_AHEAD };
+
+	buf_put(s->out, &h, sizeof(h));
+	buf_u64(s->out, dir->id);
+	buf_u32(s->out, flags);
+	buf_u32(s->out, count);
+	buf_put(s->out, s->data, n);
+}
+
+static void send_self(struct share *s, struct node *dir, uint32_t flags)
+{
+	const ssize_t n = put_self(s, dir, ".", dir->key.ino, 1, (char *)s->data, AHEAD_MAX);
+
+	if (n > 0)
+		send_ahead(s, dir, flags, 1, (size_t)n);
+}
+
+void ahead_after(struct share *s, struct node *dir)
+{
+	if (s->ahead && dir->wd >= 0 && buf_room(s->out) >= 2 * CHECK_REPLY_MAX)
+		send_self(s, dir, FS_AHEAD_AFTER);
+}
+
+/* Watched first, then looked at: whoever puts something there later is heard. */
+void ahead_new(struct share *s, struct node *dir)
+{
+	const struct dir_entry *d;
+	struct handle h = { 0 };
+	int error = -EIO;
+
+	if (!s->ahead || !watch_dir(s, dir) || buf_room(s->out) < 2 * CHECK_REPLY_MAX)
+		return;
+	AUTO_FD fd = h.fd = node_open(s, dir, O_RDONLY | O_DIRECTORY);
+	while (fd >= 0 && (d = dir_peek(&h, &error)) && dir_is_dot(d->name))
+		h.pos += d->len;
+	if (fd >= 0 && !d && error == 0)
+		send_self(s, dir, FS_AHEAD_WHOLE);
+	free(h.buf);
 }
 
 static size_t fill(struct share *s, struct node *dir, int fd, uint8_t *dst, uint32_t *count, uint32_t *flags)
@@ -85,7 +128,7 @@ static size_t fill(struct share *s, struct node *dir, int fd, uint8_t *dst, uint
 	*flags = FS_AHEAD_WHOLE;
 	while ((d = dir_peek(&h, &error))) {
 		char *to = (char *)dst + used;
-		const ssize_t n = dir_is_dot(d->name) ? put_self(s, dir, d, to, AHEAD_MAX - used) : dir_put(NULL, s, dir, d, true, to, AHEAD_MAX - used);
+		const ssize_t n = dir_is_dot(d->name) ? put_self(s, dir, d->name, d->ino, d->off, to, AHEAD_MAX - used) : dir_put(NULL, s, dir, d, true, to, AHEAD_MAX - used);
 
 		h.pos += d->len;
 		if (n == 0) {
@@ -120,7 +163,6 @@ static void take_back(struct share *s, const uint8_t *p, uint32_t count)
 /* All names of a directory; not again soon. */
 static bool send_names(struct share *s, struct node *dir)
 {
-	struct fuse_out_header h = { .error = FS_AHEAD };
 	uint32_t count = 0, flags = 0;
 
 	dir->sent_ms = clock_ms();
@@ -132,12 +174,7 @@ static bool send_names(struct share *s, struct node *dir)
 	}
 	dir->sent = count;
 	dir->let_go = 0;
-	h.len = (uint32_t)(sizeof(h) + FS_AHEAD_HEAD + n);
-	buf_put(s->out, &h, sizeof(h));
-	buf_u64(s->out, dir->id);
-	buf_u32(s->out, flags);
-	buf_u32(s->out, count);
-	buf_put(s->out, s->data, n);
+	send_ahead(s, dir, flags, count, n);
 	return true;
 }
 

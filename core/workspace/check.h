@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHECK_DATA_MAX (128u * 1024u)            /* of one read or write: what INIT promises the guest's kernel */
+#define CHECK_DATA_MAX (512u * 1024u)            /* of one read or write: what INIT promises the guest's kernel */
 #define CHECK_REQUEST_MAX (CHECK_DATA_MAX + 4096u)
 #define CHECK_REPLY_MAX (CHECK_DATA_MAX + 4096u)
 #define CHECK_HEAD 40u                           /* sizeof(struct fuse_in_header) */

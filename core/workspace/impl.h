@@ -160,6 +160,10 @@ bool dir_is_dot(const char *name);
 ssize_t dir_put(fuse_req_t req, struct share *s, struct node *dir, const struct dir_entry *d, bool plus, char *dst, size_t room);
 /* A name of dir was asked for and found: perhaps the others follow of our own accord. */
 void ahead_hint(struct share *s, struct node *dir);
+/* A name has come to dir or gone from it, and the answer follows: it tells what dir is now. */
+void ahead_after(struct share *s, struct node *dir);
+/* dir was just made, and the answer follows: it tells that nothing is in it. */
+void ahead_new(struct share *s, struct node *dir);
 /* A child of dir is no longer known to the guest. */
 void ahead_let_go(struct node *dir);
 /* A request has been answered: a few more names of our own accord. */

@@ -35,7 +35,7 @@
 #define MEMORY_MAX (UINT64_C(2) << 30)
 #define REDIAL_MS 20u
 #define IN_MAX (CHECK_REQUEST_MAX + 65536u)
-#define OUT_MAX (2u << 20)
+#define OUT_MAX (8u * CHECK_REPLY_MAX)
 #define STATS_MS 1000u
 #define NOTES_MAX 512u
 

@@ -41,6 +41,8 @@ static void finish(fuse_req_t req, struct share *s, struct node *dir, const char
 {
 	if (dir)
 		watch_after(s, &(struct own){ .dir = { dir }, .name = { name } });
+	if (r == 0)
+		ahead_after(s, dir);
 	if (r < 0)
 		done(req, r);
 	else
@@ -66,12 +68,19 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct share *s = fuse_req_userdata(req);
-	struct node *dir;
+	struct node *dir, *made = NULL;
+	struct stat st;
 
 	watch_before(s);
 	const int fd = begin(s, parent, name, true, &dir);
 	const int r = fd < 0 ? fd : mkdirat(fd, name, mode & 01777) < 0 ? -errno : 0;
+	if (r == 0 && node_lookup(s, dir, name, &made, &st) == 0) {
+		made->refs++;
+		ahead_new(s, made);
+	}
 	finish(req, s, dir, name, r);
+	if (made)
+		node_unref(s, made);
 }
 
 void op_symlink(fuse_req_t req, const char *text, fuse_ino_t parent, const char *name)
@@ -105,6 +114,8 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	snprintf(text, sizeof(text), "%d", from);
 	const int r = linkat(s->proc, text, to, newname, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 	watch_after(s, &(struct own){ .dir = { dir }, .name = { newname }, .self = { n } });
+	if (r == 0)
+		ahead_after(s, dir);
 	if (r < 0)
 		done(req, r);
 	else
@@ -126,6 +137,8 @@ static void take_away(fuse_req_t req, fuse_ino_t parent, const char *name, int f
 	}
 	const int r = unlinkat(fd, name, flags) < 0 ? -errno : 0;
 	watch_after(s, &(struct own){ .dir = { dir }, .name = { name } });
+	if (r == 0 && !flags)
+		ahead_after(s, dir);
 	done(req, r);
 }
 

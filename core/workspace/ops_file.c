@@ -144,6 +144,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	e.entry_timeout = cache_time(s, dir);
 	e.attr_timeout = e.attr.st_nlink > 1 ? CACHE_SHORT_S : e.entry_timeout;
 	attr_map(s, &e.attr);
+	ahead_after(s, dir);
 	fuse_reply_create(req, &e, fi);
 }
 
