@@ -25,6 +25,7 @@
 #define DISK_PREFIX ".disk-"
 #define DISK_RESTORED ".disk-restored"
 #define DISK_FILE "disk.img"
+#define PAUSE_MS 30000u      /* until the machine stands */
 #define PAUSED_MARK "paused" /* in a new one's directory: the machine was paused for it */
 
 enum stage { SNAP_PAUSING, SNAP_SAVING /* vmm */, SNAP_COPYING /* worker: the disk */, SNAP_KEEPING /* worker: the machine goes on */ };
@@ -36,6 +37,7 @@ struct snap {
 	bool paused;       /* by us: it goes on afterwards */
 	bool discard;      /* it was reset while the worker was at it */
 	int state, memory; /* empty files of the new directory until the vmm has them */
+	struct after *late; /* while SNAP_PAUSING */
 };
 
 struct work {
@@ -249,6 +251,7 @@ void snapshot_forget(struct sandbox *sb)
 		return;
 	if (s->call)
 		call_error(s->call, RPC_FAILED, "the supervisor ends");
+	after_cancel(&s->late);
 	fd_close(&s->state);
 	fd_close(&s->memory);
 	free(s);
@@ -286,6 +289,16 @@ void snapshot_abort(struct sandbox *sb, const char *why)
 	path_remove_tree(sb->dirfd, fresh, NULL);
 	go_on(sb);
 	snap_free(sb);
+}
+
+/* Whatever it does next, it goes on. */
+static void on_pause_late(void *arg)
+{
+	struct sandbox *sb = arg;
+
+	kid_send(sb->vmm, VMM_RESUME, NULL, NULL, NULL, 0);
+	sb->snap->paused = false;
+	snapshot_abort(sb, "its machine does not answer");
 }
 
 static void on_worked(uv_work_t *req, int status);
@@ -372,6 +385,7 @@ void snapshot_progress(struct sandbox *sb)
 		return;
 	const int fds[] = { s->state, s->memory };
 	s->stage = SNAP_SAVING;
+	after_cancel(&s->late);
 	kid_send(sb->vmm, VMM_SNAPSHOT, pack_u32, &s->token, fds, ARRAY_SIZE(fds));
 	fd_close(&s->state);
 	fd_close(&s->memory);
@@ -434,8 +448,10 @@ int snapshot_make(struct sandbox *sb, struct call *call, struct err *e)
 		return -e->code;
 	}
 	s->call = call;
-	if (s->paused)
+	if (s->paused) {
+		after_set(&s->late, sb->su->loop, PAUSE_MS, on_pause_late, sb);
 		kid_send(sb->vmm, VMM_PAUSE, NULL, NULL, NULL, 0);
+	}
 	snapshot_progress(sb);
 	return 0;
 }

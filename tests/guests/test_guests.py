@@ -120,6 +120,16 @@ def pauses(p, n):
                     break
 
 
+def told_again(p, n):
+    """Paused; and again and again at once after it was told to go on: each is told."""
+    p.send_signal(signal.SIGUSR2)
+    for turn in range(n + 1):
+        for line in p.stderr:
+            if "paused" in line:
+                break
+        p.send_signal(signal.SIGURG if turn < n else signal.SIGUSR2)
+
+
 @case
 def clock():
     "a pause sets the flag by which a guest knows that time passed without it"
@@ -133,7 +143,7 @@ def storm():
         disk = pathlib.Path(d, "disk")
         disk.write_bytes(b"B" * (1 << 20))
 
-        talk("storm", "storm", lambda p: pauses(p, 5), "-c", "8", "-d", str(disk))
+        talk("storm", "storm", lambda p: (pauses(p, 5), told_again(p, 10)), "-c", "8", "-d", str(disk))
         equal(disk.read_bytes(), b"B" * (1 << 20), "no request wrote")
 
 

@@ -152,6 +152,16 @@ static void on_signal(uv_signal_t *s, int signo)
 		backend_kvm.resume(r->m);
 }
 
+/* SIGURG, while it is paused: resumed and paused again, before any of its threads can have gone on. */
+static void on_urg(uv_signal_t *s, int signo)
+{
+	struct run *r = s->data;
+
+	(void)signo;
+	backend_kvm.resume(r->m);
+	backend_kvm.pause(r->m);
+}
+
 static const struct machine_ops ops = { .on_paused = on_paused, .on_resumed = on_resumed, .on_ended = on_ended };
 static const struct channel_events events = { .on_up = on_up, .on_broken = on_broken };
 
@@ -190,7 +200,7 @@ int main(int argc, char **argv)
 	unsigned long seconds = 60;
 	uv_loop_t loop;
 	uv_timer_t timer;
-	uv_signal_t usr2, hup, winch, quit;
+	uv_signal_t urg, usr2, hup, winch, quit;
 	int pair[2];
 
 	log_init("kvmboot");
@@ -239,6 +249,9 @@ int main(int argc, char **argv)
 	uv_signal_init(&loop, &usr2);
 	usr2.data = &r;
 	uv_signal_start(&usr2, on_signal, SIGUSR2);
+	uv_signal_init(&loop, &urg);
+	urg.data = &r;
+	uv_signal_start(&urg, on_urg, SIGURG);
 	uv_signal_init(&loop, &quit);
 	quit.data = &r;
 	uv_signal_start(&quit, on_quit, SIGQUIT);

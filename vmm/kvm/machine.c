@@ -397,6 +397,7 @@ static int kvm_pause(struct machine *m)
 	m->pause_asked = true;
 	each_disk(m, blk_hold);
 	vcpus_pause(m->cpus);
+	on_wake_needed(m); /* threads that have not yet gone on from the last pause stand, and say nothing */
 	return 0;
 }
 
