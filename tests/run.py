@@ -19,7 +19,7 @@ import threading
 import time
 
 LIMIT = int(os.environ.get("BULKHEAD_TEST_TIMEOUT", "1800"))
-SECOND_TRIES = 4
+SECOND_TRIES = 6
 PR_SET_CHILD_SUBREAPER = 36
 
 

@@ -20,7 +20,7 @@ from packages import CLIENTS, IMAGE, PLACES, SCRIPT, Packages  # noqa: E402
 from tap import case, contains, equal, main, wait_for  # noqa: E402
 
 env = o = tmp = None
-ASK_S = 12
+ASK_S = 20
 SECRET = "sk-really-secret-0123456789abcdef"
 
 
@@ -137,7 +137,7 @@ def nobody_answers():
     t = time.monotonic()
     text = curl(f"https://other.test:{o.https}/late", "-w '%{http_code}'").stdout
     contains(text, "403")
-    assert ASK_S - 1 < time.monotonic() - t < ASK_S + 10, time.monotonic() - t
+    assert ASK_S - 1 < time.monotonic() - t < ASK_S + 40, time.monotonic() - t
 
 
 @case
@@ -163,11 +163,11 @@ def always():
 @case
 def raw_tcp():
     "a protocol that is neither TLS nor HTTP needs a rule that says tcp; else the connection is reset at once"
-    talk = f"exec 3<>/dev/tcp/other.test/{o.tcp}; read -t 10 a <&3; echo hi >&3; read -t 10 b <&3; echo $a $b"
+    talk = f"exec 3<>/dev/tcp/other.test/{o.tcp}; read -t 40 a <&3; echo hi >&3; read -t 40 b <&3; echo $a $b"
     env.run("policy", "deny", f"tcp other.test:{o.tcp}", ok=0)
     t = time.monotonic()
     equal(sh(f"bash -c '{talk}'", ok=None).stdout.strip(), "")
-    assert time.monotonic() - t < 9, "it waited for the client"
+    assert time.monotonic() - t < 36, "it waited for the client"
     equal(o.tcp_seen, 0)
     env.run("policy", "rm", f"deny tcp other.test:{o.tcp}", ok=0)
     env.run("policy", "allow", f"tcp other.test:{o.tcp}", ok=0)

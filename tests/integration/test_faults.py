@@ -308,7 +308,7 @@ def pauses_and_resumes(e, name, rule):
     rule("silent", "do")
     t = time.monotonic()
     contains(e.run("pause", name, ok=1, timeout=30).stderr, f"'{name}' is running, not paused: it was not paused: its machine does not answer")
-    assert 8 < time.monotonic() - t < 20
+    assert 8 < time.monotonic() - t < 60
     rule("do", "refuse")
     e.run("pause", name, ok=0, timeout=30)
     contains(e.run("resume", name, ok=1, timeout=30).stderr, f"'{name}' is paused, not running: it was not resumed: not in this weather")

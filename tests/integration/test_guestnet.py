@@ -119,7 +119,7 @@ def fails(family, kind, proto, to, data):
     except TimeoutError:
         return print("silence", proto, to)
     except OSError as e:
-        if time.monotonic() - began > 5:
+        if time.monotonic() - began > 12:
             print("late", proto, to, time.monotonic() - began)
         return
     print("an answer", proto, to)
@@ -136,7 +136,7 @@ began = time.monotonic()
 for i in range(60):
     fails(socket.AF_INET, socket.SOCK_DGRAM, 0, ("192.0.2.1", 1000 + i), b"x")
     fails(socket.AF_INET6, socket.SOCK_DGRAM, 0, ("2001:db8::1", 1000 + i), b"x")
-if time.monotonic() - began > 5:
+if time.monotonic() - began > 12:
     print("many are late", time.monotonic() - began)
 print("done")
 '''

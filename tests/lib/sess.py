@@ -9,6 +9,8 @@ import socket
 import struct
 import time
 
+from tap import PATIENCE
+
 (STARTED, FAILED, STDIN, STDIN_EOF, STDIN_CREDIT, RESIZE, SIGNAL, STDOUT, STDERR, EXIT) = range(33, 43)
 WINDOW = 256 * 1024
 
@@ -82,14 +84,14 @@ class Exec:
 
     def until(self, want, timeout=30):
         """Pumps until `want` is in the output."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while want not in self.out:
             if not self.pump(max(0.01, end - time.monotonic())):
                 raise AssertionError(f"the stream ended before {want!r}; out {self.out!r}, err {self.err!r}, failed {self.failed!r}")
 
     def finish(self, timeout=60):
         """Pumps to the end of the stream; returns self."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while self.pump(max(0.01, end - time.monotonic())):
             pass
         return self

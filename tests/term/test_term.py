@@ -103,7 +103,7 @@ def a_viewer_that_stalls():
         f = Frames(guest)
         while f.next(20)[0] != 35:
             pass
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 40
         wait_for(lambda: t.told[1]["viewers"] == 3, 20, "all three to be told of")
         deaf.close()
         wait_for(lambda: t.told[1]["viewers"] == 2, 20, "the deaf one to be forgotten")
