@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import attempts  # noqa: E402
@@ -216,6 +217,48 @@ def names_asked_for_one_by_one_are_as_on_the_host():
         finally:
             p.kill()
             p.wait()
+
+
+MANY = r"""
+import os, sys, time
+d = sys.argv[1]
+os.mkdir(d)
+for i in range(100):
+    fd = os.open(f"{d}/{i}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    os.write(fd, b"text")
+    os.utime(fd, (i, i))
+    os.close(fd)
+before = os.stat(d).st_mtime_ns
+os.unlink(f"{d}/7")
+print(os.stat(d).st_mtime_ns > before, os.path.exists(f"{d}/7"), os.path.exists(f"{d}/8"), sorted(os.listdir(d)) == sorted(str(i) for i in range(100) if i != 7))
+"""
+
+
+@case
+def changes_in_live_cost_few_requests():
+    # The host says what a directory is after each change, and that a new one is empty: neither is asked for.
+    top = G["top"]
+    d = top / "live/fresh"
+    (top / "ro/many.py").write_text(MANY)
+    wait_for(lambda: "os.unlink" in inside(f"cat {top}/ro/many.py", status=None), 20, "the script")
+
+    def cost(command, want=""):
+        def requests():
+            time.sleep(1.2)  # they are told once a second
+            with G["env"].rpc() as r:
+                return r.call("sandbox.get", name="w")["fs"]["requests"]
+        before = requests()
+        equal(inside(command), want)
+        return requests() - before
+
+    made, gone = cost(f"python3 {top}/ro/many.py {d}", "True False True True\n"), cost(f"rm -r {d}")
+    print(f"# 100 files made: {made} requests; removed: {gone}")
+    equal((made < 460, gone < 260), (True, True), f"{made} and {gone} requests")
+    inside(f"mkdir {d}; test ! -e {d}/host")  # known to be empty
+    (d / "host").write_text("from the host")
+    wait_for(lambda: inside(f"cat {d}/host", status=None) == "from the host", 1, "what the host put there", every=0.1)
+    equal(inside("for w in live ro; do cat /sys/class/bdi/$(python3 -c 'import os, sys; n = os.stat(sys.argv[1]).st_dev; print(f\"{os.major(n)}:{os.minor(n)}\")' "
+                 f"{top}/$w)/read_ahead_kb; done"), "512\n512\n")
 
 
 @case
