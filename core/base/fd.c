@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/base/str.h"
 
 void fd_close(int *fd)
 {
@@ -186,4 +189,17 @@ int fd_memfd(const char *name, const void *p, size_t n)
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		return -errno;
 	return steal_fd(&fd);
+}
+
+size_t fd_watches_of_user(void)
+{
+	const size_t least = 8192; /* the kernel's */
+	AUTO_FD fd = open("/proc/sys/fs/inotify/max_user_watches", O_RDONLY | O_CLOEXEC);
+	char text[32] = "";
+	uint64_t n;
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return least;
+	text[strcspn(text, "\n")] = '\0';
+	return str_u64(text, 1, UINT32_MAX, &n) == 0 ? (size_t)n : least;
 }

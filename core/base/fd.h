@@ -39,6 +39,8 @@ ssize_t fd_recv(int sock, void *p, size_t n, int *fds, size_t *nfds);
 int fd_pair(int type, int out[2]);
 /* The connected peer's uid and pid (SO_PEERCRED). 0 or -errno. */
 int fd_peer(int sock, uid_t *uid, pid_t *pid);
+/* Directories that this user may watch with inotify(7), all processes together. */
+size_t fd_watches_of_user(void);
 /* A sealed memfd that holds the bytes, positioned at 0; fd or -errno. */
 int fd_memfd(const char *name, const void *p, size_t n);
 

@@ -136,6 +136,8 @@ static int walk_dir(struct walk *s, int dir, const char *path, unsigned depth, u
 			close(fd);
 		return fd < 0 && fd != -EACCES ? fd : 0;
 	}
+	if (s->w->dir)
+		s->w->dir(s->w->arg, path, fd);
 	while (r == 0 && !s->ended && (de = readdir(d))) {
 		struct stat st;
 

@@ -26,6 +26,8 @@
 #define SETTLE_MS 100u
 #define LOOK_MS 2000u
 #define LIVE_MS 1000u
+#define LIVE_HEARD_MS 150u   /* from the first that is heard to a look at it */
+#define LIVE_AGAIN_MS 30000u /* to a look at everything where all is heard: mapped writes of the host's are not */
 #define LOOK_MOST 4000u      /* changes whose host files are looked at by the clock; more only when asked */
 #define BUSY_MS 1000u        /* while the guest tells of so many entries in so long (and in the time before) */
 #define BUSY_ENTRIES 200u    /* it has other things to do than to read them to us */
@@ -136,16 +138,68 @@ static void work(void *arg)
 	save_soon(l);
 }
 
+/* At most a twentieth of the time. */
+static uint64_t pause_after(uint64_t took_ms, uint64_t least_ms)
+{
+	return took_ms * 20 < least_ms ? least_ms : took_ms * 20;
+}
+
+static void on_poll_closed(uv_handle_t *h)
+{
+	free(h);
+}
+
+/* Not all can be heard: it is looked at by the clock from now on. */
+static void watch_end(struct layer *l)
+{
+	if (l->heard_poll)
+		uv_close((uv_handle_t *)l->heard_poll, on_poll_closed);
+	l->heard_poll = NULL;
+	livewatch_destroy(&l->watch);
+}
+
 static void look_live(void *arg)
 {
 	struct layer *l = arg;
+	const uint64_t now = clock_ms();
 
-	const bool done = base_deepen(l->base, clock_ms() + SLICE_MS);
-	if (done)
+	const bool done = base_deepen(l->base, now + SLICE_MS);
+	if (done && (!l->watch || !l->scanned_ms || now - l->scanned_ms >= pause_after(l->scan_ms, LIVE_AGAIN_MS) || !listing_update(l))) {
 		listing_look(l);
+		if (l->watch && !livewatch_whole(l->watch))
+			watch_end(l);
+	}
+	l->soon = false;
 	work(l);
-	/* At most a twentieth of the time. */
-	after_set(&l->look, l->o.loop, !done ? 1 : l->scan_ms * 20 < LIVE_MS ? LIVE_MS : l->scan_ms * 20, look_live, l);
+	after_set(&l->look, l->o.loop, !done ? 1 : pause_after(l->scan_ms, l->watch ? LIVE_AGAIN_MS : LIVE_MS), look_live, l);
+}
+
+static void on_heard(uv_poll_t *h, int status, int events)
+{
+	struct layer *l = h->data;
+
+	(void)status;
+	(void)events;
+	livewatch_read(l->watch);
+	if (l->soon || !l->scanned_ms || (livewatch_whole(l->watch) && !livewatch_due(l->watch)))
+		return;
+	l->soon = true;
+	after_set(&l->look, l->o.loop, livewatch_whole(l->watch) ? pause_after(l->update_ms, LIVE_HEARD_MS) : pause_after(l->scan_ms, LIVE_MS), look_live, l);
+}
+
+static void watch_begin(struct layer *l)
+{
+	if (l->o.inotify < 0)
+		return;
+	l->watch = livewatch_create_take(l->o.inotify, l->o.watches);
+	l->heard_poll = l->watch ? malloc(sizeof(*l->heard_poll)) : NULL;
+	if (l->heard_poll && uv_poll_init(l->o.loop, l->heard_poll, l->o.inotify) == 0) {
+		l->heard_poll->data = l;
+		uv_poll_start(l->heard_poll, UV_READABLE, on_heard);
+		return;
+	}
+	free(steal_ptr(&l->heard_poll));
+	watch_end(l);
 }
 
 static void settle_soon(struct layer *l)
@@ -488,6 +542,7 @@ int layer_create(struct layer **out, const struct layer_opts *o, struct err *e)
 	if (layer_live(l)) {
 		l->uppers.truncated = !live_begin(&l->ground, o->gen);
 		l->ready = true;
+		watch_begin(l);
 		after_set(&l->look, o->loop, 0, look_live, l); /* nothing is told before we are ready */
 	} else {
 		look(l);

@@ -22,6 +22,8 @@ struct layer_opts {
 	const struct workspace *ws;
 	int root;                   /* O_PATH; taken */
 	int state;                  /* borrowed */
+	int inotify;                /* of a live one, non-blocking; taken; -1 none: it is looked at by the clock */
+	size_t watches;             /* directories it may watch with that */
 	const struct hide *hide;
 	const struct danger *danger;
 	struct guest *guest;

@@ -8,6 +8,7 @@
 #include "core/review/layer.h"
 
 struct after;
+struct livewatch;
 struct stream;
 
 #define SLICE_MS 100u        /* of looking at contents, then others have their turn */
@@ -18,7 +19,10 @@ struct layer {
 	struct ground ground;
 	struct base *base;
 	struct item *live;       /* a live one's changes, as of the last scan */
-	uint64_t scan_ms;        /* how long that took */
+	uint64_t scan_ms, scanned_ms, update_ms; /* how long that took and when it was, 0 never; how long the last look at a part took */
+	struct livewatch *watch; /* what happens there; NULL: it is not heard */
+	uv_poll_t *heard_poll;
+	bool soon;               /* the next look is due to what was heard */
 	uint64_t saved_ms, save_pause_ms; /* when the base was written last, and how long it is not written again */
 	uint64_t heard_since_ms; /* entries told since then, and in the time before that */
 	uint32_t heard, heard_before;
@@ -39,6 +43,8 @@ struct layer {
 void listing_make(struct layer *l);
 /* Every change's file on the host is looked at anew; live: everything. */
 void listing_look(struct layer *l);
+/* A live one: what was heard of. False: everything is to be looked at. */
+bool listing_update(struct layer *l);
 /* l->list and l->shown are what the changes are. */
 void listing_gather(struct layer *l);
 struct item *listing_find(const struct layer *l, const char *path);

@@ -290,14 +290,33 @@ static void carry_over(const struct layer *l, struct item *fresh)
 static void scan_live(struct layer *l)
 {
 	const uint64_t began = clock_ms();
-	struct item *fresh = live_scan(&l->ground);
+	struct item *fresh = live_scan(&l->ground, l->watch);
 
 	carry_over(l, fresh);
 	l->n = 0;
 	l->stale = true;
 	live_release(&l->live);
 	l->live = fresh;
-	l->scan_ms = clock_ms() - began;
+	l->scanned_ms = clock_ms();
+	l->scan_ms = l->scanned_ms - began;
+}
+
+bool listing_update(struct layer *l)
+{
+	const uint64_t began = clock_ms();
+	struct pathset dirty;
+
+	livewatch_read(l->watch);
+	if (!livewatch_whole(l->watch) || l->ground.truncated)
+		return false;
+	if (!livewatch_due(l->watch))
+		return true;
+	livewatch_take(l->watch, &dirty);
+	l->n = 0;
+	l->stale = true;
+	const bool all = live_update(&l->ground, &l->live, &dirty, l->watch);
+	l->update_ms = clock_ms() - began;
+	return all;
 }
 
 void listing_look(struct layer *l)

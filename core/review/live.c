@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/review/live.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 
 #define TRIES_MAX 200000u /* comparisons for what was renamed */
 
-struct scan { struct ground *g; struct item *chain; size_t tries; };
+struct scan { struct ground *g; struct item *chain; struct livewatch *watch; size_t tries; };
 
 static bool skip(void *arg, const char *path)
 {
@@ -106,14 +107,12 @@ static bool on_now(void *arg, const char *path, const struct stat *st)
 	return true;
 }
 
-static void on_before(void *arg, struct base_record *r)
+/* What a file was before, if it is not there any more. */
+static void add_gone(struct scan *s, const struct base_record *r)
 {
-	struct scan *s = arg;
-	struct item *i;
-	struct stat st;
+	struct item *i = add(s, r->path, CHANGE_DELETED);
 
-	/* Not come upon: gone, unless there were more names than are looked at. */
-	if (r->seen || !r->exists || (s->g->truncated && host_stat(s->g->root, r->path, &st) == 0) || !(i = add(s, r->path, CHANGE_DELETED)))
+	if (!i)
 		return;
 	i->c.ours = side_of(r);
 	/* The very file under another name was moved. */
@@ -126,13 +125,140 @@ static void on_before(void *arg, struct base_record *r)
 		}
 }
 
-struct item *live_scan(struct ground *g)
+static void on_before(void *arg, struct base_record *r)
 {
-	struct scan s = { .g = g };
-	const struct host_walk w = { .skip = skip, .fn = on_now, .arg = &s, .most = g->most };
+	const struct scan *s = arg;
+	struct stat st;
 
+	/* Not come upon: gone, unless there were more names than are looked at. */
+	if (!r->seen && r->exists && !(s->g->truncated && host_stat(s->g->root, r->path, &st) == 0))
+		add_gone(arg, r);
+}
+
+static void on_dir(void *arg, const char *path, int fd)
+{
+	const struct scan *s = arg;
+
+	if (s->watch)
+		livewatch_dir(s->watch, path, fd);
+}
+
+struct item *live_scan(struct ground *g, struct livewatch *watch)
+{
+	struct scan s = { .g = g, .watch = watch };
+	const struct host_walk w = { .skip = skip, .fn = on_now, .dir = on_dir, .arg = &s, .most = g->most };
+
+	if (watch)
+		livewatch_begin(watch);
 	base_unsee(g->base);
 	g->truncated = host_walk(g->root, "", &w) < 0;
+	if (watch)
+		livewatch_end(watch);
 	base_each(g->base, on_before, &s);
 	return s.chain;
+}
+
+/* ---- a part of it ------------------------------------------------------------------------------------------------------------------ */
+
+struct update { struct scan s; struct pathset *dirty; bool full; };
+
+static bool on_new(void *arg, const char *path, const struct stat *st)
+{
+	struct update *u = arg;
+
+	u->full = u->full || (!S_ISDIR(st->st_mode) && !pathset_add(u->dirty, path));
+	return !u->full;
+}
+
+static bool skip_new(void *arg, const char *path)
+{
+	struct update *u = arg;
+
+	return skip(&u->s, path);
+}
+
+static void on_new_dir(void *arg, const char *path, int fd)
+{
+	struct update *u = arg;
+
+	on_dir(&u->s, path, fd);
+}
+
+/* What stands below the new directories among them is new too. */
+static void add_below(struct update *u)
+{
+	const struct host_walk w = { .skip = skip_new, .fn = on_new, .dir = on_new_dir, .arg = u, .most = u->s.g->most };
+	struct stat st;
+	const size_t told = u->dirty->n;
+
+	for (size_t i = 0; i < told && !u->full; i++)
+		if (!skip(&u->s, u->dirty->path[i]) && host_stat(u->s.g->root, u->dirty->path[i], &st) == 0 && S_ISDIR(st.st_mode) && host_walk(u->s.g->root, u->dirty->path[i], &w) < 0)
+			u->full = true;
+}
+
+/* Items of these paths are made anew; those that also are of another path take that with them. */
+static void drop_items(struct update *u)
+{
+	bool again = true;
+
+	while (again && !u->full) {
+		again = false;
+		for (struct item **p = &u->s.chain; *p;) {
+			struct item *i = *p;
+			const bool mine = pathset_has(u->dirty, i->c.path), from = i->c.from && pathset_has(u->dirty, i->c.from);
+
+			if (!mine && !from) {
+				p = &i->next;
+				continue;
+			}
+			again = again || (i->c.from && mine != from);
+			u->full = u->full || !pathset_add(u->dirty, i->c.path) || (i->c.from && !pathset_add(u->dirty, i->c.from));
+			*p = i->next;
+			i->next = NULL;
+			live_release(&i);
+		}
+	}
+}
+
+/* A file that was missed before is the one that has come up now. */
+static void join_moved(struct update *u)
+{
+	struct scan *s = &u->s;
+
+	for (struct item *d = s->chain; d; d = d->next) {
+		const struct base_record *r = d->c.kind == CHANGE_DELETED && !d->same ? base_find(s->g->base, d->c.path) : NULL;
+
+		for (struct item *k = s->chain; r && S_ISREG(r->mode) && k && s->tries++ < TRIES_MAX; k = k->next)
+			if (k->c.kind == CHANGE_ADDED && !k->c.from && k->seen.st_ino == r->ino && k->seen.st_dev == r->dev) {
+				k->c.kind = CHANGE_RENAMED;
+				k->c.from = str_dup(r->path);
+				d->same = true;
+				break;
+			}
+	}
+}
+
+bool live_update(struct ground *g, struct item **chain, struct pathset *dirty, struct livewatch *watch)
+{
+	struct update u = { .s = { .g = g, .chain = *chain, .watch = watch }, .dirty = dirty };
+	struct stat st;
+
+	add_below(&u);
+	drop_items(&u);
+	for (size_t i = 0; i < dirty->n && !u.full; i++) {
+		const char *path = dirty->path[i];
+
+		if (skip(&u.s, path))
+			continue;
+		const struct base_record *r = base_find(g->base, path);
+		const int there = host_stat(g->root, path, &st);
+		if (there == 0 && !S_ISDIR(st.st_mode))
+			on_now(&u.s, path, &st);
+		else if (r && r->exists && (there == 0 || there == -ENOENT))
+			add_gone(&u.s, r); /* perhaps a directory stands there now */
+	}
+	join_moved(&u);
+	*chain = u.s.chain;
+	pathset_clear(dirty);
+	return !u.full && livewatch_whole(watch);
 }

@@ -11,14 +11,17 @@
 
 #include "core/review/base.h"
 #include "core/review/items.h"
+#include "core/review/livewatch.h"
 
 /* The snapshot of this generation, unless it was taken already. False: there is more than can be remembered. */
 bool live_begin(struct ground *g, uint32_t gen);
 /*
  * All that is different now: items in a chain (`next`), owned by the caller: live_release(). NULL when nothing changed. Files and links
- * only: directories come and go with them.
+ * only: directories come and go with them. `watch` (NULL none) is told of every directory.
  */
-struct item *live_scan(struct ground *g);
+struct item *live_scan(struct ground *g, struct livewatch *watch);
+/* The same, when nothing but these paths may have changed since; emptied. False: everything is to be looked at. */
+bool live_update(struct ground *g, struct item **chain, struct pathset *dirty, struct livewatch *watch);
 void live_release(struct item **chain);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include "core/base/fd.h"
@@ -59,6 +60,8 @@ struct review {
 	struct redial redial[WORKSPACES_MAX + 1];
 	struct asking asking[ASKING_MAX];    /* id 0: free */
 	int state;
+	int inotify[WORKSPACES_MAX]; /* of live ones, until their layers take them; -1 */
+	size_t watches, lives;
 };
 
 struct layer *review_layer(struct review *r, uint8_t index)
@@ -273,7 +276,7 @@ static int make_layers(struct review *r, int *fds, struct err *e)
 	for (size_t i = 0; i < r->config.ws.n; i++) {
 		const struct workspace *w = &r->config.ws.w[i];
 		const struct layer_opts o = { .loop = r->loop, .index = (uint8_t)i, .gen = r->gen, .ws = w, .root = fds[REVIEW_FD_NUM + i], .state = r->state, .hide = r->hide,
-					      .danger = r->danger, .guest = &r->guest, .counted = on_counted, .redial = on_watch_lost, .arg = r };
+					      .danger = r->danger, .guest = &r->guest, .inotify = r->inotify[i], .watches = r->lives ? r->watches / r->lives : 0, .counted = on_counted, .redial = on_watch_lost, .arg = r };
 		int rc;
 
 		if (w->mode != WORKSPACE_REVIEW && w->mode != WORKSPACE_LIVE)
@@ -299,6 +302,11 @@ static int prepare(struct review *r, int *fds, struct err *e)
 	digest_destroy(&first);
 	if (git_libgit2_init() < 0)
 		return err_set(e, EIO, "libgit2 does not start");
+	for (size_t i = 0; i < r->config.ws.n; i++) {
+		r->inotify[i] = r->config.ws.w[i].mode == WORKSPACE_LIVE ? inotify_init1(IN_NONBLOCK | IN_CLOEXEC) : -1;
+		r->lives += r->config.ws.w[i].mode == WORKSPACE_LIVE;
+	}
+	r->watches = fd_watches_of_user() / 8; /* beside those of bulkhead-fs, and the person's editors */
 	if ((rc = jail_fs_below(&r->jail, dirs, r->config.ws.n + 1u, e)) < 0 || (rc = jail_seal(&r->jail, &jail_profile_review, e)) < 0)
 		return rc;
 	if ((rc = make_layers(r, fds, e)) == 0)

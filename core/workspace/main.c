@@ -31,7 +31,6 @@
 
 #define FDS_WANTED 65536u /* what the host grants of it is what we have */
 #define FDS_SPARE 512u
-#define WATCHES_GUESS 8192u /* the kernel's least */
 #define MEMORY_MAX (UINT64_C(2) << 30)
 #define REDIAL_MS 20u
 #define IN_MAX (CHECK_REQUEST_MAX + 65536u)
@@ -285,19 +284,6 @@ static size_t fds_each(size_t n)
 	return all / 2 / n; /* the other half is the guest's open files */
 }
 
-/* A guest that walks a large tree is not to take the person's editors theirs: half of what the user has is left, whatever it looks at. */
-static size_t watches_of_user(void)
-{
-	AUTO_FD fd = open("/proc/sys/fs/inotify/max_user_watches", O_RDONLY | O_CLOEXEC);
-	char text[32] = "";
-	uint64_t n;
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return WATCHES_GUESS;
-	text[strcspn(text, "\n")] = '\0';
-	return str_u64(text, 1, UINT32_MAX, &n) == 0 ? (size_t)n : WATCHES_GUESS;
-}
-
 /*
  * Of a repository whose clone the guest has: the objects, the names they have, and nothing else. Its configuration may hold passwords, its index
  * and logs say what was never committed.
@@ -415,7 +401,7 @@ int main(int argc, char **argv)
 	}
 	log_init("bulkhead-fs");
 	umask(0); /* modes are the guest's kernel's affair; it has applied its own */
-	f.watches = watches_of_user();
+	f.watches = fd_watches_of_user(); /* a guest that walks a large tree is not to take the person's editors theirs: half is left, whatever it looks at */
 	if (jail_early(&f.jail, &early, &e) < 0) {
 		log_error("%s", e.msg);
 		return 1;
