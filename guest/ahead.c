@@ -19,6 +19,7 @@
 #define FORGETS_MAX (4u * AHEAD_NAMES * sizeof(uint64_t))
 #define CHANGED 4096u
 #define NOTED_MAX 16384u     /* names of one directory */
+#define DIR_COST 4u          /* what one takes besides, in names */
 
 /*
  * What is still true. Every answer to a request that changed something counts one up (`seq`), before the kernel has it. What the host says is true as of
@@ -52,6 +53,7 @@ struct ahead {
 	size_t names;
 	struct { uint64_t node, off, seq; } end[ENDS]; /* by node; node 0: none */
 	uint64_t seq, changed[CHANGED];
+	uint16_t busy[CHANGED], busy_all; /* requests under way that change them: an answer of ours could overtake theirs */
 	struct buf forgets;          /* u64 nodes */
 };
 
@@ -97,7 +99,7 @@ static void drop(struct ahead *a, struct dir *d, bool back)
 	*find(a, d->node) = d->next;
 	*(d->older ? &d->older->newer : &a->oldest) = d->newer;
 	*(d->newer ? &d->newer->older : &a->newest) = d->older;
-	a->names -= d->n + d->nnoted;
+	a->names -= d->n + d->nnoted + DIR_COST;
 	for (uint32_t i = 0; back && i < d->n; i++) {
 		memcpy(&e, d->bytes + d->e[i].at, sizeof(e));
 		if (!d->e[i].given)
@@ -111,6 +113,11 @@ static void drop(struct ahead *a, struct dir *d, bool back)
 static uint64_t *changed(struct ahead *a, uint64_t node)
 {
 	return &a->changed[node % CHANGED];
+}
+
+static bool is_busy(const struct ahead *a, uint64_t node)
+{
+	return a->busy_all > 0 || a->busy[node % CHANGED] > 0;
 }
 
 /* FNV-1a; never 0. */
@@ -174,18 +181,15 @@ static void let_go(struct ahead *a, struct dir *d, struct entry *e)
 static void note(struct ahead *a, uint64_t node, uint32_t hash)
 {
 	struct dir *d = *find(a, node);
+	bool was = false;
 
-	if (!d)
-		return;
-	for (uint32_t k = 0; k < d->n; k++) {
+	for (uint32_t k = 0; d && k < d->n && !was; k++) {
 		struct entry *e = &d->e[(d->hint + k) % d->n];
 
-		if (e->hash == hash) {
+		if ((was = e->hash == hash))
 			let_go(a, d, e);
-			break;
-		}
 	}
-	if (is_noted(d, hash))
+	if (!d || (!was && !d->whole) || is_noted(d, hash))
 		return;
 	if (!noted_grow(d)) {
 		drop(a, d, true);
@@ -238,6 +242,8 @@ void ahead_lost(struct ahead *a)
 	while (a->oldest)
 		drop(a, a->oldest, false);
 	memset(a->changed, 0, sizeof(a->changed));
+	memset(a->busy, 0, sizeof(a->busy));
+	a->busy_all = 0;
 	buf_clear(&a->forgets);
 }
 
@@ -293,14 +299,14 @@ static void dir_add(struct ahead *a, struct dir *d)
 {
 	struct dir **slot = &a->slot[d->node % SLOTS];
 
-	while (a->oldest && a->names + d->n > AHEAD_NAMES)
+	while (a->oldest && a->names + d->n + DIR_COST > AHEAD_NAMES)
 		drop(a, a->oldest, true);
 	d->next = *slot;
 	*slot = d;
 	d->older = a->newest;
 	*(a->newest ? &a->newest->newer : &a->oldest) = d;
 	a->newest = d;
-	a->names += d->n;
+	a->names += d->n + DIR_COST;
 }
 
 void ahead_put(struct ahead *a, const uint8_t *p, size_t n)
@@ -338,7 +344,7 @@ void ahead_put(struct ahead *a, const uint8_t *p, size_t n)
 /* What it says of a node is still so. A file with several names may have changed under another. */
 static bool is_good(struct ahead *a, const struct dir *d, const struct fuse_entry_out *e)
 {
-	return *changed(a, e->nodeid) <= d->seq && (e->attr.nlink <= 1 || S_ISDIR(e->attr.mode) || a->seq <= d->seq);
+	return *changed(a, e->nodeid) <= d->seq && !is_busy(a, e->nodeid) && (e->attr.nlink <= 1 || S_ISDIR(e->attr.mode) || a->seq <= d->seq);
 }
 
 int ahead_lookup(struct ahead *a, uint64_t dir, const char *name, size_t len, struct fuse_entry_out *out)
@@ -426,7 +432,7 @@ int ahead_attr(struct ahead *a, uint64_t dir, struct fuse_attr_out *out)
 {
 	const struct dir *d = *find(a, dir);
 
-	if (!d || !d->has_self || *changed(a, dir) > d->self_seq)
+	if (!d || !d->has_self || *changed(a, dir) > d->self_seq || is_busy(a, dir))
 		return 0;
 	*out = d->self;
 	return 1;
@@ -489,10 +495,24 @@ struct ahead_change ahead_change_of(uint32_t opcode, uint64_t node, const uint8_
 	return (struct ahead_change){ .what = AHEAD_ALL };
 }
 
+void ahead_change_begins(struct ahead *a, const struct ahead_change *c)
+{
+	a->busy_all = (uint16_t)(a->busy_all + (c->what == AHEAD_ALL));
+	if (c->what == AHEAD_NODE || c->what == AHEAD_NAME)
+		a->busy[c->node % CHANGED]++;
+	if (c->other)
+		a->busy[c->other % CHANGED]++;
+}
+
 void ahead_change_ends(struct ahead *a, const struct ahead_change *c)
 {
 	if (c->what == AHEAD_NOTHING)
 		return;
+	a->busy_all = (uint16_t)(a->busy_all - (c->what == AHEAD_ALL));
+	if (c->what == AHEAD_NODE || c->what == AHEAD_NAME)
+		a->busy[c->node % CHANGED]--;
+	if (c->other)
+		a->busy[c->other % CHANGED]--;
 	a->seq++;
 	if (c->what == AHEAD_ALL) {
 		ahead_changed(a);

@@ -57,6 +57,8 @@ struct ahead_change {
 };
 /* body[0..n): what is behind FUSE's head. Pure. */
 struct ahead_change ahead_change_of(uint32_t opcode, uint64_t node, const uint8_t *body, size_t n);
+/* It goes out: what it changes is not answered here until its answer has come. */
+void ahead_change_begins(struct ahead *a, const struct ahead_change *c);
 /* Its answer has come, and the kernel does not have it yet. */
 void ahead_change_ends(struct ahead *a, const struct ahead_change *c);
 

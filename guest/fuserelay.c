@@ -73,6 +73,7 @@ static void answer_error(struct fuserelay *r, uint64_t unique, int error)
 
 static void add_asked(struct fuserelay *r, uint64_t unique, struct ahead_change change)
 {
+	ahead_change_begins(r->ahead, &change);
 	r->asked[r->nasked].unique = unique;
 	r->asked[r->nasked++].change = change;
 }
@@ -319,28 +320,34 @@ static void on_later(void *arg)
 
 	if (buf_size(&r->out) == 0)
 		put_later(r);
+	else
+		loop_after(&r->later_due, LATER_MS, on_later, r);
 	pump(r);
 }
 
 /*
  * Whoever closes a file waits for nothing, nor does the kernel when it lets go of nodes, and nothing depends on either: it goes to the host with the next
- * request. A RELEASE is answered here.
+ * request. A RELEASE is answered here; of a file that was written it leaves at once: somebody on the host may wait to run it.
  */
 static bool is_for_later(struct fuserelay *r, const struct fuse_in_header *h, uint8_t *msg, size_t n)
 {
 	const bool release = h->opcode == FUSE_RELEASE && n == sizeof(*h) + sizeof(struct fuse_release_in);
 	const uint64_t silent = FS_SILENT;
+	struct fuse_release_in in = { .flags = O_RDONLY };
 
 	if (!release && ((h->opcode != FUSE_FORGET && h->opcode != FUSE_BATCH_FORGET) || n > LATER_MAX / 4))
 		return false;
 	if (release) {
+		memcpy(&in, msg + sizeof(*h), sizeof(in));
 		answer_error(r, h->unique, 0);
 		memcpy(msg + offsetof(struct fuse_in_header, unique), &silent, sizeof(silent));
 	}
 	if (buf_room(&r->later) < n)
 		put_later(r);
 	buf_put(&r->later, msg, n);
-	if (!r->later_due.armed)
+	if ((in.flags & O_ACCMODE) != O_RDONLY)
+		put_later(r);
+	else if (!r->later_due.armed)
 		loop_after(&r->later_due, LATER_MS, on_later, r);
 	return true;
 }

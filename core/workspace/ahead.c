@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names ahead of their being asked for (core/proto/fs.h: FS_AHEAD). A program that looks at every file of a tree, as git does, asks for each name by
- * itself; every question is a way through the channel and back. Only of watched directories: the guest's end keeps what it got until something changes.
+ * itself; every question is a way through the channel and back. Only of watched directories: the guest's end keeps what it got until it changes.
  */
 #include "core/workspace/impl.h"
 

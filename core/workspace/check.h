@@ -15,7 +15,7 @@
 #define CHECK_REPLY_MAX (CHECK_DATA_MAX + 4096u)
 #define CHECK_HEAD 40u                           /* sizeof(struct fuse_in_header) */
 #define CHECK_NAME_MAX 255u
-#define CHECK_FORGETS_MAX 4096u
+#define CHECK_FORGETS_MAX ((CHECK_REQUEST_MAX - CHECK_HEAD - 8) / 16) /* as many as a request holds: the kernel fills it */
 
 enum check {
 	CHECK_PASS,   /* hand it on */

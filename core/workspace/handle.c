@@ -96,7 +96,8 @@ void handle_listed(struct share *s, const struct node *n)
 	for (uint32_t at = 0; at < LISTINGS; at++)
 		if (s->listing[at].id == n->id) {
 			s->listing[at].id = 0;
-			handle_close(s, s->listing[at].fh, true);
+			handle_close(s, s->listing[at].fh, true); /* n may be gone */
+			return;
 		}
 }
 

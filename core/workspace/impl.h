@@ -181,7 +181,10 @@ int watch_open(struct share *s);
 bool watch_dir(struct share *s, struct node *n);
 void watch_drop(struct share *s, struct node *n);
 double cache_time(struct share *s, struct node *dir);
-/* Around what we change ourselves: what inotify says of these names meanwhile is no news to the guest. */
+/*
+ * Around what we change ourselves: what inotify says of these names meanwhile is no news to the guest. A node that is not referenced may be gone after
+ * watch_before(): it is got after it.
+ */
 struct own { struct node *dir[2]; const char *name[2]; struct node *self[3]; };
 void watch_before(struct share *s);
 void watch_after(struct share *s, const struct own *o);

@@ -97,11 +97,11 @@ void op_symlink(fuse_req_t req, const char *text, fuse_ino_t parent, const char 
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
 	struct share *s = fuse_req_userdata(req);
-	struct node *n = node_get(s, ino);
 	struct node *dir;
 	char text[16];
 
 	watch_before(s);
+	struct node *n = node_get(s, ino);
 	int to = n ? begin(s, newparent, newname, true, &dir) : -ESTALE;
 
 	if (to >= 0 && n->type == S_IFDIR)
@@ -194,9 +194,13 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 		return;
 	}
 	const int r = syscall(SYS_renameat2, a, name, node_fd(s, to), newname, flags) < 0 ? -errno : 0;
+	from->refs++; /* what moves may be all that holds them */
+	to->refs++;
 	struct node *moved = r == 0 ? settle(s, to, newname) : NULL;
 	struct node *other = r == 0 && flags & RENAME_EXCHANGE ? settle(s, from, name) : NULL;
 	watch_after(s, &(struct own){ .dir = { from, to }, .name = { name, newname }, .self = { moved, other } });
+	node_unref(s, from);
+	node_unref(s, to);
 	done(req, r);
 }
 

@@ -61,8 +61,7 @@ static int opened_take(struct share *s, struct node *n, int fd, struct fuse_file
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct share *s = fuse_req_userdata(req);
-	struct node *n = node_get(s, ino);
-	const bool trunc = n && fi->flags & O_TRUNC;
+	const bool trunc = fi->flags & O_TRUNC;
 
 	if (s->readonly) {
 		done(req, writes(fi->flags) ? -EROFS : -ENOSYS); /* from now on nobody asks: who may open is what the attributes say, and reading names the node */
@@ -70,6 +69,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (trunc)
 		watch_before(s);
+	struct node *n = node_get(s, ino);
 	int r = n ? open_node(s, n, fi->flags) : -ESTALE;
 	if (trunc)
 		watch_after(s, &(struct own){ .self = { n } });
@@ -122,10 +122,10 @@ static int create_or_open(struct share *s, struct node *dir, const char *name, m
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct share *s = fuse_req_userdata(req);
-	struct node *dir = node_get(s, parent), *n = NULL;
 	struct fuse_entry_param e = { .generation = 1 };
 
 	watch_before(s);
+	struct node *dir = node_get(s, parent), *n = NULL;
 	int r = !dir ? -ESTALE : dir->type != S_IFDIR ? -ENOTDIR : create_or_open(s, dir, name, mode, fi, &n, &e.attr);
 	if (dir)
 		watch_after(s, &(struct own){ .dir = { dir }, .name = { name }, .self = { n } });

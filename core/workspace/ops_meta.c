@@ -179,11 +179,11 @@ static int set_all(struct share *s, struct node *n, const struct stat *a, int se
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int set, struct fuse_file_info *fi)
 {
 	struct share *s = fuse_req_userdata(req);
+
+	watch_before(s);
 	struct node *n = node_get(s, ino);
 	int r = n ? 0 : -ESTALE;
-
 	if (r == 0) {
-		watch_before(s);
 		r = set_all(s, n, attr, set, fi);
 		watch_after(s, &(struct own){ .self = { n } });
 	}
@@ -299,13 +299,13 @@ static int change_xattr(struct share *s, uint64_t ino, const char *name, const v
 		return -EOPNOTSUPP;
 	if (s->readonly)
 		return -EROFS;
+	watch_before(s);
 	AUTO_FD fd = open_for_xattr(s, ino, &n);
 	int r = fd < 0 ? fd : node_stat(s, n, &st);
 	if (r < 0)
 		return r;
 	if (!node_ours(s, n, &st))
 		return -EPERM;
-	watch_before(s);
 	r = drop ? fremovexattr(fd, name) : fsetxattr(fd, name, value, size, flags);
 	r = r < 0 ? -errno : 0;
 	watch_after(s, &(struct own){ .self = { n } });

@@ -93,10 +93,16 @@ double cache_time(struct share *s, struct node *dir)
 
 /* ---- telling ------------------------------------------------------------------------------------------------------------------- */
 
+/* The guest's kernel does not have it. Of a directory its relay may know names nevertheless (ahead.c). */
+static bool is_unknown(const struct share *s, const struct node *n)
+{
+	return n->lookups == 0 && n != s->root_node && n->type != S_IFDIR;
+}
+
 static void forget_contents(struct share *s, struct node *n)
 {
 	n->known = false;
-	if (n->lookups == 0 && n != s->root_node)
+	if (is_unknown(s, n))
 		return;
 	s->st.notices++;
 	fuse_lowlevel_notify_inval_inode(s->se, n->id, 0, 0);
@@ -104,7 +110,7 @@ static void forget_contents(struct share *s, struct node *n)
 
 static void forget_attributes(struct share *s, const struct node *n)
 {
-	if (n->lookups == 0 && n != s->root_node)
+	if (is_unknown(s, n))
 		return;
 	s->st.notices++;
 	fuse_lowlevel_notify_inval_inode(s->se, n->id, -1, 0);
@@ -112,8 +118,6 @@ static void forget_attributes(struct share *s, const struct node *n)
 
 static void forget_name(struct share *s, const struct node *dir, const char *name)
 {
-	if (dir->lookups == 0 && dir != s->root_node)
-		return;
 	s->st.notices++;
 	fuse_lowlevel_notify_inval_entry(s->se, dir->id, name, strlen(name));
 }
@@ -159,7 +163,7 @@ static bool is_own(const struct share *s, const struct inotify_event *e, const s
 
 		if (n && e->len == 0 && n->wd == e->wd)
 			return true;
-		if (n && n->parent && e->len > 0 && n->parent->wd == e->wd && strcmp(n->name, e->name) == 0)
+		if (n && n->parent && e->len > 0 && !(e->mask & NAMES) && n->parent->wd == e->wd && strcmp(n->name, e->name) == 0)
 			return true;
 	}
 	return false;

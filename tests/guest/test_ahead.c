@@ -88,6 +88,7 @@ static void answered(struct ahead *a, uint32_t opcode, uint64_t node, const void
 {
 	const struct ahead_change c = ahead_change_of(opcode, node, body, n);
 
+	ahead_change_begins(a, &c);
 	ahead_change_ends(a, &c);
 }
 
@@ -150,6 +151,33 @@ static void a_change_takes_what_it_is_about(void **state)
 	}
 	assert_int_equal(ahead_change_of(FUSE_LOOKUP, 1, NULL, 0).what, AHEAD_NOTHING);
 	assert_int_equal(ahead_change_of(FUSE_OPEN, 1, NULL, 0).what, AHEAD_NODE);
+	ahead_destroy(&a);
+}
+
+static void nothing_overtakes_a_change(void **state)
+{
+	const struct ahead_change write_ = ahead_change_of(FUSE_WRITE, 103, NULL, 0), all = ahead_change_of(FUSE_RENAME2, 9, NULL, 0);
+	struct ahead *a = ahead_create();
+	uint64_t node, nodes[64];
+
+	(void)state;
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 6, 100));
+	ahead_change_begins(a, &write_);
+	ahead_change_begins(a, &write_);
+	ahead_change_ends(a, &write_);
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 6, 100)); /* the other one is still under way */
+	assert_int_equal(ask(a, 1, "f3", &node), 0);
+	assert_int_equal(ask(a, 1, "f4", &node), 1);
+	ahead_change_ends(a, &write_);
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 6, 100));
+	assert_int_equal(ask(a, 1, "f3", &node), 1);
+	ahead_change_begins(a, &all);
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 6, 100));
+	assert_int_equal(ask(a, 1, "f5", &node), 0);
+	ahead_lost(a);
+	ahead_put(a, msg, message(1, FS_AHEAD_WHOLE, 6, 100));
+	assert_int_equal(ask(a, 1, "f5", &node), 1);
+	(void)back(a, nodes, 64);
 	ahead_destroy(&a);
 }
 
@@ -418,7 +446,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_name_is_given_once), cmocka_unit_test(a_change_takes_what_it_is_about),
-		cmocka_unit_test(another_name_of_a_file_changes_it), cmocka_unit_test(a_new_directory_is_known_to_be_empty), cmocka_unit_test(replaced_and_lost),
+		cmocka_unit_test(nothing_overtakes_a_change), cmocka_unit_test(another_name_of_a_file_changes_it), cmocka_unit_test(a_new_directory_is_known_to_be_empty), cmocka_unit_test(replaced_and_lost),
 		cmocka_unit_test(what_is_no_message_is_dropped), cmocka_unit_test(the_oldest_go_first),
 		cmocka_unit_test(the_end_of_a_listing_is_said_once), cmocka_unit_test(a_directory_is_listed_now_and_then),
 		cmocka_unit_test(a_listing_gives_what_was_not_given), cmocka_unit_test(a_directory_tells_of_itself),

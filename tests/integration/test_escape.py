@@ -192,7 +192,7 @@ def canaries_sing():
     literal = sorted({FORBIDDEN[n][0].removeprefix("::ffff:") for n in names if n != "translated"} | {FORBIDDEN["translated"][0]})
     for addr in literal:
         env.run("policy", "allow", "-s", "esc", addr, ok=0)
-    root("esc", "sh", "-c", "".join(f"curl -s --max-time 5 http://{n}.deep.test:{PORT}/ & " for n in names) + "wait", timeout=120)
+    root("esc", "sh", "-c", "".join(f"curl -s --max-time 60 http://{n}.deep.test:{PORT}/ & " for n in names) + "wait", timeout=120)
     silent = [n for n in names if address(FORBIDDEN[n][0]) not in {address(h) for h in hits}]
     equal(silent, [])
     assert len(sent) > 20, sent

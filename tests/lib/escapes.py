@@ -28,7 +28,7 @@ FORBIDDEN = {  # what an allowed name may resolve to and must not lead to, and t
 }
 NAT64 = "2001:db8:64::c000:aa"  # how this host's network says that 2001:db8:64::/96 is its own
 NOT_CONNECTABLE = {"multicast", "broadcast", "multicast6", "link6", "unspecified6"}  # by no kernel, whatever the rules say; :: becomes ::1, which is there
-CURL = "curl -sk --max-time 20 -o /dev/null -w '%{http_code} %{exitcode}\\n' "
+CURL = "curl -sk --max-time 60 -o /dev/null -w '%{http_code} %{exitcode}\\n' "
 SAYS_CURL = r"^(403 0|000 (35|52|55|56))$"  # in words, or a reset (a client that is slow to speak is taken for raw TCP)
 DRIVER = r"""
 import json, os, socket, struct, subprocess, sys, tempfile
@@ -40,7 +40,7 @@ def child(argv, out):  # python's programs without another python's start
         if argv[0] == "python3":
             exec(compile(argv[2], "row", "exec"), {"__name__": "row"})
         else:
-            subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=60)
+            subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=180)
     except BaseException as e:
         print(type(e).__name__, e)
     sys.stdout.flush()
@@ -121,7 +121,7 @@ for (const headers of JSON.parse(process.argv[2])) {
   r.end();
 }
 c.on('error', e => { console.log(e.code); process.exit(1) });
-setTimeout(() => process.exit(2), 30000).unref();
+setTimeout(() => process.exit(2), 100000).unref();
 """
 VPORT = r"""
 import ctypes, os, struct, sys
@@ -174,8 +174,8 @@ def rows(o, port):
     talk("an absolute URI with a user", "origin.test", o.http, f"GET http://origin.test:{o.http}@{PRIVATE}{url} HTTP/1.1\r\nHost: origin.test:{o.http}\r\n\r\n", r"HTTP/1.1 400", "an illegal authority in the target")
     talk("CONNECT to the canary", "origin.test", o.http, f"CONNECT {PRIVATE}:{port} HTTP/1.1\r\nHost: {PRIVATE}:{port}\r\n\r\n{WORD}", r"HTTP/1.1 405", "CONNECT to a server that is no proxy")
     talk("a CONNECT behind an allowed request", "origin.test", o.http, f"GET /fine HTTP/1.1\r\nHost: origin.test:{o.http}\r\n\r\nCONNECT {PRIVATE}:{port} HTTP/1.1\r\nHost: {PRIVATE}:{port}\r\n\r\n", r"(?s)HTTP/1.1 200.*HTTP/1.1 405", "CONNECT to a server that is no proxy")
-    sh("SNI of another host", f"timeout 20 openssl s_client -connect origin.test:{o.https} -servername other.test < /dev/null 2>&1", r"(?i)bulkhead|errno=104", "names another host")
-    sh("no SNI", f"timeout 20 openssl s_client -noservername -connect origin.test:{o.https} < /dev/null 2>&1", r"(?i)bulkhead|errno=104", "names no host")
+    sh("SNI of another host", f"timeout 60 openssl s_client -connect origin.test:{o.https} -servername other.test < /dev/null 2>&1", r"(?i)bulkhead|errno=104", "names another host")
+    sh("no SNI", f"timeout 60 openssl s_client -noservername -connect origin.test:{o.https} < /dev/null 2>&1", r"(?i)bulkhead|errno=104", "names no host")
     sh("curl through the origin as a proxy", CURL + f"-x http://origin.test:{o.http} http://{PRIVATE}{url}", r"^4\d\d 0$", "Host")
     sh("curl's tunnel through the origin as a proxy", CURL + f"-p -x http://origin.test:{o.http} https://{PRIVATE}{url}", r"^000 (7|56)$", "CONNECT to a server that is no proxy")
     sh("a user's part that looks like an allowed host", CURL + f"http://origin.test:{o.http}@{PRIVATE}{url}")
@@ -207,7 +207,7 @@ def rows(o, port):
     py("DNS tunnelling by PTR", DNS + "print(ask('1.0.77.10.in-addr.arpa', 12, '198.18.0.1', False), ask('7.' * 31 + '7.ip6.arpa', 12, '198.18.0.1', False))", r"^3:0 3:0$", None)
     sh("DNS over HTTPS", CURL + f"'https://dns.test/dns-query?name={WORD}'")
     sh("DNS over HTTPS at an address", CURL + f"-H 'accept: application/dns-message' 'https://{PUBLIC}/dns-query?name={WORD}'")
-    sh("DNS over TLS", f"timeout 20 openssl s_client -connect {PUBLIC}:853 < /dev/null 2>&1", r"(?i)errno=104|bulkhead", UNRULED)
+    sh("DNS over TLS", f"timeout 60 openssl s_client -connect {PUBLIC}:853 < /dev/null 2>&1", r"(?i)errno=104|bulkhead", UNRULED)
     # what is no TCP
     no = r"Errno (1|13|22|65|92|93|94|97|99|101|104|107|111|113)\b"
 
