@@ -469,7 +469,8 @@ struct ahead_change ahead_change_of(uint32_t opcode, uint64_t node, const uint8_
 	case FUSE_FSYNCDIR: case FUSE_ACCESS: case FUSE_INTERRUPT: case FUSE_BATCH_FORGET: case FUSE_READDIRPLUS: case FUSE_LSEEK:
 		return none;
 	case FUSE_OPEN:
-		memcpy(&open, body, n < sizeof(open) ? 0 : sizeof(open));
+		if (n >= sizeof(open))
+			memcpy(&open, body, sizeof(open));
 		return open.flags & O_TRUNC ? one : none;
 	case FUSE_SETATTR: case FUSE_WRITE: case FUSE_SETXATTR: case FUSE_REMOVEXATTR: case FUSE_FALLOCATE:
 		return one;
@@ -487,7 +488,8 @@ struct ahead_change ahead_change_of(uint32_t opcode, uint64_t node, const uint8_
 	case FUSE_SYMLINK: case FUSE_UNLINK:
 		return name_change(node, 0, body, n, 0);
 	case FUSE_LINK:
-		memcpy(&link, body, n < sizeof(link) ? 0 : sizeof(link));
+		if (n >= sizeof(link))
+			memcpy(&link, body, sizeof(link));
 		return name_change(node, link.oldnodeid, body, n, sizeof(link));
 	default: /* RENAME and RMDIR: what was moved or went may be held here itself */
 		break;
