@@ -2,15 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs test programs that print TAP and counts: run.py [-k WORD]... [--again] PROGRAM...
 
-Compiled programs run as many at once as there are CPUs, then scripts: those of tests/integration and tests/review two at a time, as each mostly waits for one emulated CPU, then the others, which look at the
-clock or load the whole host, one by one. Each program has a time limit (BULKHEAD_TEST_TIMEOUT seconds, 1800), its own process group, and is
+Compiled programs run as many at once as there are CPUs, then scripts one by one: these boot machines and look at the clock. Each program has a time limit (BULKHEAD_TEST_TIMEOUT seconds, 1800), its own process group, and is
 shown in full only when something in it failed; what a script leaves running, daemons too, is ended with it. A program that crashes, prints no plan, or prints fewer cases than planned is a failure.
-With --again a script that failed gets one more try in the end, whole, and alone: emulated machines have hours when a minute is not enough. What fails twice failed; what did not is counted as passed and told as "unsteady" before the last line.
+With --again a script that failed gets one more try, whole: emulated machines have hours when a minute is not enough. What fails twice failed; what did not is counted as passed and told as "unsteady" before the last line.
 The last line is "N passed, N failed", and ", N skipped" when cases were (the lines before say what failed or was skipped, and why); the exit status is 1 when something failed.
 """
 import concurrent.futures
 import ctypes
-import json
 import os
 import pathlib
 import re
@@ -23,8 +21,6 @@ import time
 LIMIT = int(os.environ.get("BULKHEAD_TEST_TIMEOUT", "1800"))
 SECOND_TRIES = 6
 PR_SET_CHILD_SUBREAPER = 36
-BESIDE = re.compile(r"tests/(integration|review)/")
-ALONE = re.compile(r"/test_(install|bootstrap|host_full)\.py$")  # they build and install, or fill a disk
 
 
 def processes():
@@ -104,19 +100,6 @@ def execute(program, alone=False):
     return out.decode(errors="replace"), status, time.monotonic() - start
 
 
-def keep(program):
-    """One script in a process of its own, which is the parent of all that it leaves, and ends that; prints the result."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    result = execute(program, alone=True)
-    end_descendants()
-    print(json.dumps(result))
-
-
-def kept(program):
-    p = subprocess.run([sys.executable, __file__, "--keep", program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    return tuple(json.loads(p.stdout)) if p.returncode == 0 else ("", p.returncode, 0.0)
-
-
 def count(out, status, tally, name):
     """Adds the cases of one program; returns the reasons why it counts as failed."""
     why, planned, seen, failed = [], 0, 0, 0
@@ -173,33 +156,20 @@ def report(program, top, result):
 
 
 def run_scripts(programs, top, tally, again):
-    """Adds to the tally; returns what failed and then passed, with the reason. With more than `again` failures something is broken, not unsteady: no second tries."""
-    unsteady, bad = [], []
-    beside = [p for p in programs if BESIDE.search(p) and not ALONE.search(p)]
-
-    def first(p, result):
-        t = report(p, top, result)
-        if t.failed and again:
-            bad.append((p, t))
-        else:
-            tally.add(t)
-
-    with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count())) as pool:
-        running = {pool.submit(kept, p): p for p in beside}
-        for r in concurrent.futures.as_completed(running):
-            first(running[r], r.result())
+    """Adds to the tally; returns what failed and then passed, with the reason. With more than `again` failures something is broken, not unsteady: no more second tries."""
+    unsteady = []
     for p in programs:
-        if p not in beside:
-            first(p, kept(p))
-    for p, t in bad:
-        if len(bad) > again:
-            tally.add(t)
-            continue
-        print(f"  -> once more: {os.path.basename(p)}", flush=True)
-        second = report(p, top, kept(p))
-        if not second.failed:
-            unsteady += t.why
-        tally.add(second)
+        first = report(p, top, execute(p, alone=True))
+        end_descendants()
+        if first.failed and again > 0:
+            again -= 1
+            print(f"  -> once more: {os.path.basename(p)}", flush=True)
+            second = report(p, top, execute(p, alone=True))
+            end_descendants()
+            if not second.failed:
+                unsteady += first.why
+            first = second
+        tally.add(first)
     return unsteady
 
 
@@ -208,9 +178,6 @@ def main():
         if signal.getsignal(s) == signal.SIG_IGN:
             signal.signal(s, signal.SIG_DFL)
     words, programs, again = [], [], 0
-    if sys.argv[1:2] == ["--keep"]:
-        keep(sys.argv[2])
-        return
     args = iter(sys.argv[1:])
     for a in args:
         if a == "-k":
@@ -228,6 +195,7 @@ def main():
         compiled = {p: pool.submit(execute, p) for p in chosen if is_compiled(p)}
         for p, run in compiled.items():
             tally.add(report(p, top, run.result()))
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     unsteady = run_scripts([p for p in chosen if p not in compiled], top, tally, again)
     for what, lines in (("failed", tally.why), ("unsteady", unsteady), ("skipped", tally.skipped)):
         for line in lines:
