@@ -204,3 +204,15 @@ unsigned str_distance(const char *a, const char *b)
 	}
 	return row[n % 3][m];
 }
+
+uint64_t str_hash(const char *s, uint64_t seed)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ seed;
+
+	/* FNV-1a over all 64 bits, then murmur3's last step: of a state that is not known no bit says anything. */
+	for (; *s; s++)
+		h = (h ^ (uint8_t)*s) * UINT64_C(0x100000001b3);
+	h = (h ^ seed ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+	return h ^ h >> 33;
+}

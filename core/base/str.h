@@ -29,6 +29,8 @@ void str_human(char *dst, size_t cap, uint64_t bytes);
 void str_age(char *dst, size_t cap, uint64_t seconds);
 /* A sandbox's name: [a-z0-9][a-z0-9._-]*, 1..NAME_MAX_LEN, no "..", else -EINVAL with a sentence that says what is wrong. */
 int name_check(const char *name, struct err *e);
+/* For tables whose keys strangers choose: with a random seed nobody can make many that fall together. */
+uint64_t str_hash(const char *s, uint64_t seed);
 /* Optimal-string-alignment distance, for "did you mean"; both at most 64 bytes (more: returns 64). */
 unsigned str_distance(const char *a, const char *b);
 

@@ -13,6 +13,7 @@
 #include "core/base/fd.h"
 #include "core/base/log.h"
 #include "core/base/rbuf.h"
+#include "core/base/rnd.h"
 #include "core/base/str.h"
 #include "core/review/digest.h"
 #include "core/review/host.h"
@@ -37,11 +38,11 @@ struct base {
 
 static size_t slot_of(const char *path)
 {
-	uint32_t h = 2166136261u;
+	static uint64_t seed;
 
-	for (; *path; path++)
-		h = (h ^ (uint8_t)*path) * 16777619u;
-	return h % SLOTS;
+	if (!seed)
+		rnd_bytes(&seed, sizeof(seed));
+	return str_hash(path, seed) % SLOTS;
 }
 
 struct base_record *base_find(const struct base *b, const char *path)

@@ -136,9 +136,9 @@ static int walk_dir(struct walk *s, int dir, const char *path, unsigned depth, u
 			close(fd);
 		return fd < 0 && fd != -EACCES ? fd : 0;
 	}
-	if (s->w->dir)
-		s->w->dir(s->w->arg, path, fd);
-	while (r == 0 && !s->ended && (de = readdir(d))) {
+	const bool listed = !s->w->dir || s->w->dir(s->w->arg, path, fd);
+	*names = !listed;
+	while (listed && r == 0 && !s->ended && (de = readdir(d))) {
 		struct stat st;
 
 		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)

@@ -21,7 +21,7 @@ int host_read(int root, const char *path, uint64_t most, struct content *out);
 struct host_walk {
 	bool (*skip)(void *arg, const char *path);
 	bool (*fn)(void *arg, const char *path, const struct stat *st);
-	void (*dir)(void *arg, const char *path, int fd); /* may be NULL: a directory, before it is listed; "" the first */
+	bool (*dir)(void *arg, const char *path, int fd); /* may be NULL: a directory, before it is listed; false: it is not listed */
 	void *arg;
 	uint32_t most;
 };

@@ -158,20 +158,23 @@ static void watch_end(struct layer *l)
 	livewatch_destroy(&l->watch);
 }
 
-static void look_live(void *arg)
+/* Until everything is to be looked at. */
+static uint64_t left_ms(const struct layer *l)
 {
-	struct layer *l = arg;
-	const uint64_t now = clock_ms();
+	const uint64_t since = clock_ms() - l->scanned_ms;
+	const uint64_t pause = pause_after(l->scan_ms, l->watch && livewatch_whole(l->watch) ? LIVE_AGAIN_MS : LIVE_MS);
 
-	const bool done = base_deepen(l->base, now + SLICE_MS);
-	if (done && (!l->watch || !l->scanned_ms || now - l->scanned_ms >= pause_after(l->scan_ms, LIVE_AGAIN_MS) || !listing_update(l))) {
-		listing_look(l);
-		if (l->watch && !livewatch_whole(l->watch))
-			watch_end(l);
-	}
-	l->soon = false;
-	work(l);
-	after_set(&l->look, l->o.loop, !done ? 1 : pause_after(l->scan_ms, l->watch ? LIVE_AGAIN_MS : LIVE_MS), look_live, l);
+	return since < pause ? pause - since : 1;
+}
+
+static void look_live(void *arg);
+
+/* Everything was looked at, by the clock or because somebody asked. */
+static void looked(struct layer *l)
+{
+	if (l->watch && (!livewatch_whole(l->watch) || l->ground.truncated))
+		watch_end(l);
+	after_set(&l->look, l->o.loop, l->deepened ? left_ms(l) : 1, look_live, l);
 }
 
 static void on_heard(uv_poll_t *h, int status, int events)
@@ -181,10 +184,34 @@ static void on_heard(uv_poll_t *h, int status, int events)
 	(void)status;
 	(void)events;
 	livewatch_read(l->watch);
-	if (l->soon || !l->scanned_ms || (livewatch_whole(l->watch) && !livewatch_due(l->watch)))
+	if (!l->deepened || (livewatch_whole(l->watch) && !livewatch_due(l->watch)))
 		return;
-	l->soon = true;
-	after_set(&l->look, l->o.loop, livewatch_whole(l->watch) ? pause_after(l->update_ms, LIVE_HEARD_MS) : pause_after(l->scan_ms, LIVE_MS), look_live, l);
+	const uint64_t left = left_ms(l), soon = livewatch_whole(l->watch) ? pause_after(l->update_ms, LIVE_HEARD_MS) : left;
+	l->soon = after_set(&l->look, l->o.loop, soon < left ? soon : left, look_live, l) == 0;
+	if (l->soon)
+		uv_poll_stop(h);
+}
+
+static void look_live(void *arg)
+{
+	struct layer *l = arg;
+	const uint64_t began = clock_ms();
+
+	if (l->soon)
+		uv_poll_start(l->heard_poll, UV_READABLE, on_heard);
+	l->soon = false;
+	l->deepened = base_deepen(l->base, began + SLICE_MS);
+	const bool due = !l->scanned_ms || left_ms(l) == 1;
+	if (l->deepened && l->watch && !due && listing_update(l)) {
+		work(l);
+		l->update_ms = clock_ms() - began;
+	} else {
+		/* Too much happened for a part: everything, but no more often than by the clock. */
+		if (l->deepened && (due || left_ms(l) == 1))
+			listing_look(l);
+		work(l);
+	}
+	looked(l);
 }
 
 static void watch_begin(struct layer *l)
@@ -370,6 +397,10 @@ struct change **layer_changes(struct layer *l, size_t *n)
 	listing_inspect_some(l, false, clock_ms() + SLICE_MS);
 	listing_gather(l);
 	save_soon(l);
+	if (layer_live(l)) {
+		looked(l);
+		settle_soon(l); /* to be told of, and what is not inspected yet */
+	}
 	*n = l->n;
 	return l->shown;
 }

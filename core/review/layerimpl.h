@@ -22,7 +22,8 @@ struct layer {
 	uint64_t scan_ms, scanned_ms, update_ms; /* how long that took and when it was, 0 never; how long the last look at a part took */
 	struct livewatch *watch; /* what happens there; NULL: it is not heard */
 	uv_poll_t *heard_poll;
-	bool soon;               /* the next look is due to what was heard */
+	bool soon;               /* the next look is due to what was heard; until then nothing is */
+	bool deepened;           /* of what was there in the beginning all is known that will be */
 	uint64_t saved_ms, save_pause_ms; /* when the base was written last, and how long it is not written again */
 	uint64_t heard_since_ms; /* entries told since then, and in the time before that */
 	uint32_t heard, heard_before;

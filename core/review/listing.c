@@ -274,7 +274,7 @@ static void carry_over(const struct layer *l, struct item *fresh)
 	for (struct item *i = fresh; i; i = i->next) {
 		const struct item *was = listing_find(l, i->c.path);
 
-		if (!was || !was->inspected || was->seen.st_ino != i->seen.st_ino || was->seen.st_size != i->seen.st_size || was->seen.st_mtim.tv_sec != i->seen.st_mtim.tv_sec ||
+		if (i->same || !was || !was->inspected || was->seen.st_ino != i->seen.st_ino || was->seen.st_size != i->seen.st_size || was->seen.st_mtim.tv_sec != i->seen.st_mtim.tv_sec ||
 		    was->seen.st_mtim.tv_nsec != i->seen.st_mtim.tv_nsec || was->seen.st_mode != i->seen.st_mode || !was->c.from != !i->c.from)
 			continue;
 		i->inspected = true;
@@ -303,20 +303,17 @@ static void scan_live(struct layer *l)
 
 bool listing_update(struct layer *l)
 {
-	const uint64_t began = clock_ms();
 	struct pathset dirty;
 
 	livewatch_read(l->watch);
-	if (!livewatch_whole(l->watch) || l->ground.truncated)
+	if (!livewatch_whole(l->watch))
 		return false;
 	if (!livewatch_due(l->watch))
 		return true;
 	livewatch_take(l->watch, &dirty);
 	l->n = 0;
 	l->stale = true;
-	const bool all = live_update(&l->ground, &l->live, &dirty, l->watch);
-	l->update_ms = clock_ms() - began;
-	return all;
+	return live_update(&l->ground, &l->live, &dirty, l->watch);
 }
 
 void listing_look(struct layer *l)

@@ -107,22 +107,29 @@ static bool on_now(void *arg, const char *path, const struct stat *st)
 	return true;
 }
 
+/* The very file under another name was moved: k is not new, and no line of it was added. */
+static bool is_moved(struct scan *s, struct item *k, const struct base_record *r)
+{
+	if (s->tries++ >= TRIES_MAX || k->c.kind != CHANGE_ADDED || k->c.from || k->seen.st_ino != r->ino || k->seen.st_dev != r->dev || !S_ISREG(r->mode))
+		return false;
+	k->c.kind = CHANGE_RENAMED;
+	k->c.from = str_dup(r->path);
+	k->inspected = k->c.counted = k->c.binary = false;
+	k->c.add = k->c.del = 0;
+	return true;
+}
+
 /* What a file was before, if it is not there any more. */
-static void add_gone(struct scan *s, const struct base_record *r)
+static bool add_gone(struct scan *s, const struct base_record *r)
 {
 	struct item *i = add(s, r->path, CHANGE_DELETED);
 
 	if (!i)
-		return;
+		return false;
 	i->c.ours = side_of(r);
-	/* The very file under another name was moved. */
-	for (struct item *k = s->chain; k && s->tries++ < TRIES_MAX; k = k->next)
-		if (k->c.kind == CHANGE_ADDED && !k->c.from && k->seen.st_ino == r->ino && k->seen.st_dev == r->dev && S_ISREG(r->mode)) {
-			k->c.kind = CHANGE_RENAMED;
-			k->c.from = str_dup(r->path);
-			i->same = true;
-			break;
-		}
+	for (struct item *k = s->chain; k && !i->same && s->tries < TRIES_MAX; k = k->next)
+		i->same = is_moved(s, k, r);
+	return true;
 }
 
 static void on_before(void *arg, struct base_record *r)
@@ -135,12 +142,13 @@ static void on_before(void *arg, struct base_record *r)
 		add_gone(arg, r);
 }
 
-static void on_dir(void *arg, const char *path, int fd)
+static bool on_dir(void *arg, const char *path, int fd)
 {
 	const struct scan *s = arg;
 
 	if (s->watch)
 		livewatch_dir(s->watch, path, fd);
+	return true;
 }
 
 struct item *live_scan(struct ground *g, struct livewatch *watch)
@@ -160,7 +168,8 @@ struct item *live_scan(struct ground *g, struct livewatch *watch)
 
 /* ---- a part of it ------------------------------------------------------------------------------------------------------------------ */
 
-struct update { struct scan s; struct pathset *dirty; bool full; };
+/* `full`: it is too much for a part. */
+struct update { struct scan s; struct pathset *dirty; uint32_t names; bool full; };
 
 static bool on_new(void *arg, const char *path, const struct stat *st)
 {
@@ -174,20 +183,22 @@ static bool skip_new(void *arg, const char *path)
 {
 	struct update *u = arg;
 
-	return skip(&u->s, path);
+	u->full = u->full || ++u->names > LIVEWATCH_PATHS_MAX;
+	return u->full || skip(&u->s, path);
 }
 
-static void on_new_dir(void *arg, const char *path, int fd)
+/* One that was watched already is not gone through: what happens in it is heard. */
+static bool on_new_dir(void *arg, const char *path, int fd)
 {
 	struct update *u = arg;
 
-	on_dir(&u->s, path, fd);
+	return livewatch_dir(u->s.watch, path, fd);
 }
 
 /* What stands below the new directories among them is new too. */
 static void add_below(struct update *u)
 {
-	const struct host_walk w = { .skip = skip_new, .fn = on_new, .dir = on_new_dir, .arg = u, .most = u->s.g->most };
+	const struct host_walk w = { .skip = skip_new, .fn = on_new, .dir = on_new_dir, .arg = u, .most = LIVEWATCH_PATHS_MAX };
 	struct stat st;
 	const size_t told = u->dirty->n;
 
@@ -225,16 +236,11 @@ static void join_moved(struct update *u)
 {
 	struct scan *s = &u->s;
 
-	for (struct item *d = s->chain; d; d = d->next) {
+	for (struct item *d = s->chain; d && s->tries < TRIES_MAX; d = d->next) {
 		const struct base_record *r = d->c.kind == CHANGE_DELETED && !d->same ? base_find(s->g->base, d->c.path) : NULL;
 
-		for (struct item *k = s->chain; r && S_ISREG(r->mode) && k && s->tries++ < TRIES_MAX; k = k->next)
-			if (k->c.kind == CHANGE_ADDED && !k->c.from && k->seen.st_ino == r->ino && k->seen.st_dev == r->dev) {
-				k->c.kind = CHANGE_RENAMED;
-				k->c.from = str_dup(r->path);
-				d->same = true;
-				break;
-			}
+		for (struct item *k = s->chain; r && k && !d->same && s->tries < TRIES_MAX; k = k->next)
+			d->same = is_moved(s, k, r);
 	}
 }
 
@@ -253,12 +259,16 @@ bool live_update(struct ground *g, struct item **chain, struct pathset *dirty, s
 		const struct base_record *r = base_find(g->base, path);
 		const int there = host_stat(g->root, path, &st);
 		if (there == 0 && !S_ISDIR(st.st_mode))
-			on_now(&u.s, path, &st);
-		else if (r && r->exists && (there == 0 || there == -ENOENT))
-			add_gone(&u.s, r); /* perhaps a directory stands there now */
+			u.full = !on_now(&u.s, path, &st);
+		else if (r && r->exists && (there == 0 || there == -ENOENT)) /* perhaps a directory stands there now */
+			u.full = !add_gone(&u.s, r);
+		else
+			u.full = there < 0 && there != -ENOENT && there != -EINVAL && there != -EXDEV;
 	}
 	join_moved(&u);
 	*chain = u.s.chain;
 	pathset_clear(dirty);
-	return !u.full && livewatch_whole(watch);
+	if (u.full)
+		livewatch_lose(watch);
+	return livewatch_whole(watch);
 }

@@ -10,26 +10,20 @@
 #include <unistd.h>
 
 #include "core/base/fd.h"
+#include "core/base/rnd.h"
 #include "core/base/str.h"
 
 #define EVENTS (IN_CREATE | IN_DELETE | IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR | IN_EXCL_UNLINK)
 #define SLOTS 4096u
 #define FIRST 64u
+#define BYTES_MAX (64u << 20)
+#define READS_MAX 256
 
 /* ---- paths --------------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t hash_of(const char *p)
-{
-	uint32_t h = 2166136261u;
-
-	for (; *p; p++)
-		h = (h ^ (uint8_t)*p) * 16777619u;
-	return h;
-}
-
 static size_t *place(const struct pathset *s, const char *path)
 {
-	size_t i = hash_of(path) & (2 * s->cap - 1);
+	size_t i = (size_t)str_hash(path, s->seed) & (2 * s->cap - 1);
 
 	while (s->slot[i] && strcmp(s->path[s->slot[i] - 1], path) != 0)
 		i = (i + 1) & (2 * s->cap - 1);
@@ -51,6 +45,8 @@ static bool grow(struct pathset *s)
 	free(s->slot);
 	s->slot = slot;
 	s->cap = cap;
+	if (!s->seed)
+		rnd_bytes(&s->seed, sizeof(s->seed));
 	for (size_t i = 0; i < s->n; i++)
 		*place(s, s->path[i]) = i + 1;
 	return true;
@@ -90,7 +86,7 @@ struct dir { struct dir *next; int wd; bool told; char path[]; };
 
 struct livewatch {
 	int fd;
-	size_t n, most;
+	size_t n, most, bytes; /* directories watched, how many may be; of their paths */
 	struct dir *slot[SLOTS];
 	struct pathset dirty;
 	bool whole;
@@ -123,6 +119,7 @@ static void drop(struct livewatch *w, struct dir **p)
 	struct dir *d = *p;
 
 	*p = d->next;
+	w->bytes -= strlen(d->path);
 	free(d);
 	w->n--;
 }
@@ -170,22 +167,23 @@ void livewatch_end(struct livewatch *w)
 		}
 }
 
-void livewatch_dir(struct livewatch *w, const char *path, int fd)
+bool livewatch_dir(struct livewatch *w, const char *path, int fd)
 {
 	char at[32];
 
 	if (!w->whole)
-		return; /* nothing is gained by the others */
+		return true; /* nothing is gained by the others */
 	snprintf(at, sizeof(at), "/proc/self/fd/%d", fd);
-	const int wd = w->n < w->most ? inotify_add_watch(w->fd, at, EVENTS) : -1;
+	const int wd = inotify_add_watch(w->fd, at, EVENTS);
 	const size_t len = strlen(path) + 1;
-	struct dir *d = wd < 0 ? NULL : malloc(sizeof(*d) + len);
+	struct dir **p = wd < 0 ? NULL : find(w, wd);
+	const bool is_new = !p || !*p;
+	struct dir *d = !p || (is_new && (w->n == w->most || w->bytes + len > BYTES_MAX)) ? NULL : malloc(sizeof(*d) + len);
 	if (!d) {
 		w->whole = false;
-		return;
+		return true;
 	}
-	struct dir **p = find(w, wd);
-	if (*p)
+	if (!is_new)
 		drop(w, p);
 	d->wd = wd;
 	d->told = true;
@@ -193,6 +191,13 @@ void livewatch_dir(struct livewatch *w, const char *path, int fd)
 	d->next = w->slot[(unsigned)wd % SLOTS];
 	w->slot[(unsigned)wd % SLOTS] = d;
 	w->n++;
+	w->bytes += len - 1;
+	return is_new;
+}
+
+void livewatch_lose(struct livewatch *w)
+{
+	w->whole = false;
 }
 
 static void heard(struct livewatch *w, const struct inotify_event *e)
@@ -218,7 +223,8 @@ void livewatch_read(struct livewatch *w)
 	_Alignas(struct inotify_event) char buf[16384];
 	ssize_t n;
 
-	while ((n = read(w->fd, buf, sizeof(buf))) > 0)
+	/* Somebody may write faster than we read. */
+	for (int i = 0; i < READS_MAX && (n = read(w->fd, buf, sizeof(buf))) > 0; i++)
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (const struct inotify_event *)(const void *)(buf + at);
 

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define LIVEWATCH_PATHS_MAX 8192u
 
@@ -17,6 +18,7 @@ struct pathset {
 	char **path;
 	size_t n, cap;
 	size_t *slot; /* an open table of indices + 1; twice as many as cap */
+	uint64_t seed; /* of its hashes: names are made by who may want them to be slow */
 };
 /* False: out of memory, or there are LIVEWATCH_PATHS_MAX. */
 bool pathset_add(struct pathset *s, const char *path);
@@ -34,8 +36,10 @@ void livewatch_read(struct livewatch *w);
 /* Before everything is looked at: nothing is dirty, nothing is watched but what is told of from now on; after it, what was not told of is let go. */
 void livewatch_begin(struct livewatch *w);
 void livewatch_end(struct livewatch *w);
-/* A directory, open at fd, before it is listed. */
-void livewatch_dir(struct livewatch *w, const char *path, int fd);
+/* A directory, open at fd, before it is listed. True: it was not watched before. */
+bool livewatch_dir(struct livewatch *w, const char *path, int fd);
+/* Not everything is known that happened: until everything has been looked at. */
+void livewatch_lose(struct livewatch *w);
 /* Everything is watched and heard: what is not dirty is as it was. */
 bool livewatch_whole(const struct livewatch *w);
 /* Something is dirty. */
