@@ -138,10 +138,10 @@ static void work(void *arg)
 	save_soon(l);
 }
 
-/* At most a twentieth of the time. */
-static uint64_t pause_after(uint64_t took_ms, uint64_t least_ms)
+/* So that it takes one of `share` parts of the time at most. */
+static uint64_t pause_after(uint64_t took_ms, uint64_t least_ms, unsigned share)
 {
-	return took_ms * 20 < least_ms ? least_ms : took_ms * 20;
+	return took_ms * share < least_ms ? least_ms : took_ms * share;
 }
 
 static void on_poll_closed(uv_handle_t *h)
@@ -162,7 +162,8 @@ static void watch_end(struct layer *l)
 static uint64_t left_ms(const struct layer *l)
 {
 	const uint64_t since = clock_ms() - l->scanned_ms;
-	const uint64_t pause = pause_after(l->scan_ms, l->watch && livewatch_whole(l->watch) ? LIVE_AGAIN_MS : LIVE_MS);
+	const bool heard = l->watch && livewatch_whole(l->watch);
+	const uint64_t pause = heard ? pause_after(l->scan_ms, LIVE_AGAIN_MS, 100) : pause_after(l->scan_ms, LIVE_MS, 20);
 
 	return since < pause ? pause - since : 1;
 }
@@ -172,7 +173,7 @@ static void look_live(void *arg);
 /* Everything was looked at, by the clock or because somebody asked. */
 static void looked(struct layer *l)
 {
-	if (l->watch && (!livewatch_whole(l->watch) || l->ground.truncated))
+	if (l->watch && l->scanned_ms && (!livewatch_whole(l->watch) || l->ground.truncated))
 		watch_end(l);
 	after_set(&l->look, l->o.loop, l->deepened ? left_ms(l) : 1, look_live, l);
 }
@@ -186,7 +187,7 @@ static void on_heard(uv_poll_t *h, int status, int events)
 	livewatch_read(l->watch);
 	if (!l->deepened || (livewatch_whole(l->watch) && !livewatch_due(l->watch)))
 		return;
-	const uint64_t left = left_ms(l), soon = livewatch_whole(l->watch) ? pause_after(l->update_ms, LIVE_HEARD_MS) : left;
+	const uint64_t left = left_ms(l), soon = livewatch_whole(l->watch) ? pause_after(l->update_ms, LIVE_HEARD_MS, 20) : left;
 	l->soon = after_set(&l->look, l->o.loop, soon < left ? soon : left, look_live, l) == 0;
 	if (l->soon)
 		uv_poll_stop(h);
