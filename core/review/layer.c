@@ -169,10 +169,14 @@ static uint64_t left_ms(const struct layer *l)
 }
 
 static void look_live(void *arg);
+static void on_heard(uv_poll_t *h, int status, int events);
 
-/* Everything was looked at, by the clock or because somebody asked. */
+/* It was looked at, by the clock or because somebody asked: what comes from now on is heard again. */
 static void looked(struct layer *l)
 {
+	if (l->soon)
+		uv_poll_start(l->heard_poll, UV_READABLE, on_heard);
+	l->soon = false;
 	if (l->watch && l->scanned_ms && (!livewatch_whole(l->watch) || l->ground.truncated))
 		watch_end(l);
 	after_set(&l->look, l->o.loop, l->deepened ? left_ms(l) : 1, look_live, l);
@@ -198,9 +202,6 @@ static void look_live(void *arg)
 	struct layer *l = arg;
 	const uint64_t began = clock_ms();
 
-	if (l->soon)
-		uv_poll_start(l->heard_poll, UV_READABLE, on_heard);
-	l->soon = false;
 	l->deepened = base_deepen(l->base, began + SLICE_MS);
 	const bool due = !l->scanned_ms || left_ms(l) == 1;
 	if (l->deepened && l->watch && !due && listing_update(l)) {
