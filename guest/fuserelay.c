@@ -19,6 +19,7 @@
 #include "core/base/log.h"
 #include "core/proto/fs.h"
 #include "guest/ahead.h"
+#include "guest/fuselane.h"
 #include "guest/fuseside.h"
 #include "guest/loop.h"
 
@@ -38,6 +39,7 @@ struct fuserelay {
 	struct fuseside *side;
 	struct watch dev_w;
 	struct gstream *st;     /* NULL: nobody is there */
+	struct fuselane lane;   /* open: messages go there and not by st */
 	struct buf in;          /* of the host, not yet whole */
 	struct buf out;         /* one request, and those that went along; what has not been taken of it */
 	struct buf later;       /* requests that nobody waits for */
@@ -50,6 +52,7 @@ struct fuserelay {
 	uint64_t init_unique;
 	bool init_again;        /* the answer to a repeated INIT is awaited: it is not for the kernel */
 	bool up, was_up;
+	struct eager answers, requests; /* what comes next mostly comes at once */
 	struct timer again;
 };
 
@@ -133,6 +136,7 @@ static void lost(struct fuserelay *r)
 	const bool was = r->up;
 
 	r->st = NULL;
+	fuselane_close(&r->lane);
 	r->up = r->init_again = false;
 	for (size_t i = 0; i < r->nasked; i++)
 		if (r->asked[i].unique != r->init_unique || r->was_up)
@@ -149,40 +153,49 @@ static void lost(struct fuserelay *r)
 	pump(r);
 }
 
-static void on_data(void *arg, const uint8_t *p, size_t n)
-{
-	struct fuserelay *r = arg;
-
-	if (buf_put(&r->in, p, n) < 0)
-		goto broken;
-	while (buf_size(&r->in) >= sizeof(struct fuse_out_header)) {
-		uint32_t len;
-
-		memcpy(&len, buf_head(&r->in), sizeof(len));
-		if (len < sizeof(struct fuse_out_header) || len > FUSE_REQUEST_MAX)
-			goto broken;
-		if (buf_size(&r->in) < len)
-			break;
-		on_message(r, buf_head(&r->in), len);
-		buf_consume(&r->in, len);
-	}
-	/* While the device is watched it says itself when there is something. */
-	if (!(r->dev_w.events & EPOLLIN))
-		pump(r);
-	return;
-broken:
-	log_error("a workspace's stream holds no messages: closed");
-	if (r->st)
-		gstream_close(r->st);
-	lost(r);
-}
-
-static void on_eof(void *arg)
+static void on_end(void *arg)
 {
 	struct fuserelay *r = arg;
 
 	gstream_close(r->st);
 	lost(r);
+}
+
+static void on_input(void *arg, struct buf *in)
+{
+	struct fuserelay *r = arg;
+
+	while (buf_size(in) >= sizeof(struct fuse_out_header)) {
+		uint32_t len;
+
+		memcpy(&len, buf_head(in), sizeof(len));
+		if (len < sizeof(struct fuse_out_header) || len > FUSE_REQUEST_MAX) {
+			log_error("a workspace's stream holds no messages: closed");
+			on_end(r);
+			return;
+		}
+		if (buf_size(in) < len)
+			break;
+		on_message(r, buf_head(in), len);
+		buf_consume(in, len);
+	}
+	/* While the device is watched it says itself when there is something. */
+	if (!(r->dev_w.events & EPOLLIN))
+		pump(r);
+	else if (fuselane_is_open(&r->lane))
+		loop_eager(r->nasked > 0 ? &r->answers : &r->requests);
+}
+
+static void on_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct fuserelay *r = arg;
+
+	if (fuselane_is_open(&r->lane) || buf_put(&r->in, p, n) < 0) {
+		log_error("a workspace's stream is not as it should be: closed");
+		on_end(r);
+		return;
+	}
+	on_input(r, &r->in);
 }
 
 static void on_room(void *arg)
@@ -195,10 +208,13 @@ static void on_gone(void *arg)
 	lost(arg);
 }
 
-static const struct gstream_ops stream_ops = { .on_data = on_data, .on_eof = on_eof, .on_room = on_room, .on_gone = on_gone };
+static const struct gstream_ops stream_ops = { .on_data = on_data, .on_eof = on_end, .on_room = on_room, .on_gone = on_gone };
+static const struct fuselane_ops lane_ops = { .on_input = on_input, .on_room = on_room, .on_gone = on_end };
 
-void fuserelay_attach(struct fuserelay *r, struct gstream *st, const struct gstream_ops **ops, void **arg)
+void fuserelay_attach(struct fuserelay *r, struct gstream *st, const char *lane, const uint8_t *sign, const struct gstream_ops **ops, void **arg)
 {
+	int e;
+
 	if (r->st) {
 		struct gstream *old = r->st;
 
@@ -208,6 +224,8 @@ void fuserelay_attach(struct fuserelay *r, struct gstream *st, const struct gstr
 	r->st = st;
 	*ops = &stream_ops;
 	*arg = r;
+	if (lane && (e = fuselane_open(&r->lane, lane, sign)) < 0)
+		log_warn("a workspace goes without '%s': %s", lane, strerror(-e));
 	if (r->ninit > 0) {
 		buf_put(&r->out, r->init, r->ninit);
 		r->init_again = r->was_up;
@@ -224,32 +242,42 @@ static bool is_answered(uint32_t opcode)
 	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT;
 }
 
+/* How many of the n bytes left without a copy of ours; fewer: on_room comes. */
+static size_t put_some(struct fuserelay *r, const uint8_t *p, size_t n)
+{
+	if (fuselane_is_open(&r->lane))
+		return fuselane_write(&r->lane, p, n);
+	const size_t room = gstream_room(r->st), k = n < room ? n : room;
+
+	return k > 0 && gstream_write(r->st, p, k) ? k : 0;
+}
+
 /* What is left of the last request leaves; true when nothing is left. */
 static bool send_out(struct fuserelay *r)
 {
 	while (r->st && buf_size(&r->out) > 0) {
-		const size_t room = gstream_room(r->st), size = buf_size(&r->out), n = size < room ? size : room;
+		const size_t n = put_some(r, buf_head(&r->out), buf_size(&r->out));
 
-		if (n == 0 || !gstream_write(r->st, buf_head(&r->out), n))
+		if (n == 0)
 			return false;
 		buf_consume(&r->out, n);
 	}
 	return buf_size(&r->out) == 0;
 }
 
-/* What the stream takes of it leaves without a copy of ours. */
 static void send_one(struct fuserelay *r, const uint8_t *msg, size_t n)
 {
-	while (r->st && n > 0 && buf_size(&r->out) == 0) {
-		const size_t room = gstream_room(r->st), k = n < room ? n : room;
+	if (!r->st)
+		return;
+	while (n > 0 && buf_size(&r->out) == 0) {
+		const size_t k = put_some(r, msg, n);
 
-		if (k == 0 || !gstream_write(r->st, msg, k))
+		if (k == 0)
 			break;
 		msg += k;
 		n -= k;
 	}
-	if (r->st)
-		buf_put(&r->out, msg, n);
+	buf_put(&r->out, msg, n);
 }
 
 /* A name that was sent ahead is answered here. */
@@ -434,6 +462,8 @@ static void pump(struct fuserelay *r)
 		send_out(r);
 	if (r->dev_w.fd >= 0)
 		loop_want(&r->dev_w, buf_size(&r->out) == 0 && r->nasked < ASKED_MAX ? EPOLLIN : 0);
+	if (fuselane_is_open(&r->lane))
+		loop_eager(r->nasked > 0 ? &r->answers : &r->requests);
 }
 
 static void on_dev(void *arg, uint32_t events)
@@ -482,6 +512,7 @@ struct fuserelay *fuserelay_create_take(int dev, const char *share, const char *
 	}
 	*r = (struct fuserelay){ .ops = ops, .arg = arg, .dev = dev, .ahead = a, .side = side, .dev_w.fd = -1 };
 	buf_init(&r->in, IN_MAX);
+	fuselane_init(&r->lane, IN_MAX, &lane_ops, r);
 	buf_init(&r->out, FUSE_REQUEST_MAX + 2 * LATER_MAX);
 	buf_init(&r->later, LATER_MAX);
 	fd_nonblock(dev);

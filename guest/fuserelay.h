@@ -33,8 +33,11 @@ struct fuserelay_ops {
  * (fuseside.h has them). NULL when out of memory.
  */
 struct fuserelay *fuserelay_create_take(int dev, const char *share, const char *overlay, const struct fuserelay_ops *ops, void *arg);
-/* The host's stream, from here on its own; replaces the one before. *ops and *arg are what it is to be served with. */
-void fuserelay_attach(struct fuserelay *r, struct gstream *st, const struct gstream_ops **ops, void **arg);
+/*
+ * The host's stream, from here on its own; replaces the one before. *ops and *arg are what it is to be served with. With a port's name the messages go by
+ * that lane (core/proto/fs.h), whose sign is given; when there is no such port, by the stream, as with NULL.
+ */
+void fuserelay_attach(struct fuserelay *r, struct gstream *st, const char *lane, const uint8_t *sign, const struct gstream_ops **ops, void **arg);
 /* A process has ended; true if it was one of fuseside.h's. */
 bool fuserelay_reaped(struct fuserelay *r, pid_t pid);
 /* Nobody serves it any more: every file of it answers ENOTCONN. */

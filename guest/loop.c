@@ -5,14 +5,18 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/fd.h"
 
 #define BATCH 64
+#define EAGER_NS 100000u
+#define EAGER_MISSES_MAX 3u
 
 static int epfd = -1;
 static struct timer *timers;
 static struct epoll_event batch[BATCH];
 static int batch_n;
 static void (*each_turn)(void);
+static struct eager *eager; /* of this turn */
 
 int loop_init(void)
 {
@@ -101,6 +105,29 @@ void loop_each_turn(void (*fn)(void))
 	each_turn = fn;
 }
 
+void loop_eager(struct eager *e)
+{
+	eager = e;
+}
+
+/* Looks without sleeping; who does so in vain does it half as often from then on. */
+static int look_eagerly(struct eager *e)
+{
+	const uint64_t end = clock_ns() + EAGER_NS;
+	int n = 0;
+
+	if (e->rest > 0) {
+		e->rest--;
+		return 0;
+	}
+	do
+		n = epoll_wait(epfd, batch, BATCH, 0);
+	while (n == 0 && clock_ns() < end);
+	e->misses = n != 0 ? 0 : e->misses < EAGER_MISSES_MAX ? (uint8_t)(e->misses + 1) : e->misses;
+	e->rest = (uint16_t)((1u << e->misses) - 1u);
+	return n;
+}
+
 void loop_turn(int most_ms)
 {
 	int timeout = run_timers();
@@ -109,7 +136,9 @@ void loop_turn(int most_ms)
 		each_turn();
 	if (most_ms >= 0 && (timeout < 0 || timeout > most_ms))
 		timeout = most_ms;
-	batch_n = epoll_wait(epfd, batch, BATCH, timeout);
+	batch_n = eager && timeout != 0 ? look_eagerly(steal_ptr(&eager)) : 0;
+	if (batch_n == 0)
+		batch_n = epoll_wait(epfd, batch, BATCH, timeout);
 	if (batch_n < 0 && errno != EINTR)
 		abort();
 	for (int i = 0; i < batch_n; i++) {

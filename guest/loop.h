@@ -25,6 +25,15 @@ struct timer {
 	void *arg;
 };
 
+/*
+ * What a waiter has learnt about an event that often follows at once. Where two CPUs are at work on one thing by turns, going to sleep and being woken
+ * costs more than the other one's turn: an interrupt between them, and where machines are emulated a thread of the host's as well.
+ */
+struct eager {
+	uint8_t misses; /* in a row */
+	uint16_t rest;  /* turns until it is tried again */
+};
+
 int loop_init(void);
 int loop_add(struct watch *w, int fd, uint32_t events, void (*fn)(void *, uint32_t), void *arg);
 void loop_want(struct watch *w, uint32_t events); /* no system call when nothing changes */
@@ -33,6 +42,8 @@ void loop_after(struct timer *t, uint64_t ms, void (*fn)(void *), void *arg); /*
 void loop_cancel(struct timer *t);
 /* Called once a turn, after everything that happened in it and before the loop sleeps: what gathers output writes it there. */
 void loop_each_turn(void (*fn)(void));
+/* This turn looks for 100 us whether something comes before it sleeps, less often the more often nothing did. e stays the caller's, who keeps it. */
+void loop_eager(struct eager *e);
 /* One turn: due timers, then events, waiting for them at most `most_ms`. Tests drive it; the agent uses loop_run(). */
 void loop_turn(int most_ms);
 _Noreturn void loop_run(void);

@@ -13,7 +13,6 @@
  */
 #include "guest/mux.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -25,8 +24,8 @@
 #include "core/base/clock.h"
 #include "core/base/fd.h"
 #include "core/base/log.h"
-#include "core/base/str.h"
 #include "guest/loop.h"
+#include "guest/virtport.h"
 #include "guest/vsock.h"
 
 #define IN_MAX (256u * 1024u)
@@ -35,7 +34,6 @@
 #define SLOTS 4096u
 #define READ_ONE 65536u
 #define READS 32 /* a turn; the driver gives a page at a time */
-#define PAGE 4096u
 #define RETRY_MIN_MS 5u
 #define RETRY_MAX_MS 200u
 
@@ -597,7 +595,7 @@ static void on_port(void *arg, uint32_t events)
 		}
 		buf_grew(&mux.in, (size_t)n);
 		mux.retry_ms = RETRY_MIN_MS;
-		if ((size_t)n < PAGE)
+		if ((size_t)n < VIRTPORT_PAGE)
 			break; /* the driver gives a page at a time: this was the last of what the host wrote */
 	}
 	parse();
@@ -621,25 +619,7 @@ int gmux_start_fd(int fd, gmux_accept accept)
 
 int gmux_start(gmux_accept accept)
 {
-	static const char dir[] = "/sys/class/virtio-ports";
-	DIR *d = opendir(dir);
-	int fd = -ENOENT;
+	const int fd = virtport_open(MUX_PORT_NAME);
 
-	for (struct dirent *de; d && fd < 0 && (de = readdir(d));) {
-		AUTO_FREE char *path = str_fmt("%s/%s/name", dir, de->d_name);
-		AUTO_FREE char *dev = str_fmt("/dev/%s", de->d_name);
-		char name[64] = "";
-		AUTO_FD nfd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-
-		if (nfd < 0 || !dev || read(nfd, name, sizeof(name) - 1) <= 0)
-			continue;
-		name[strcspn(name, "\n")] = '\0';
-		if (strcmp(name, MUX_PORT_NAME) == 0) {
-			fd = open(dev, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-			fd = fd < 0 ? -errno : fd;
-		}
-	}
-	if (d)
-		closedir(d);
 	return fd < 0 ? gvsock_start(accept) : gmux_start_fd(fd, accept);
 }

@@ -33,6 +33,8 @@ struct place {
 	char apart[64];         /* where its share is mounted, if not at its own path: "" */
 	struct fuserelay *relay;
 	struct gstream *parked; /* the host's stream came before its hello */
+	bool has_lane;          /* of the stream that came last */
+	uint8_t sign[FS_LANE_SIGN];
 	pid_t helper;           /* mounts, or looks up anew; -1 none */
 	bool mounting, mounted;
 	bool renew;             /* everything is to be looked up anew: another host end numbers it anew */
@@ -341,6 +343,14 @@ static void opening_done(struct opening *o)
 	buf_release(&o->in);
 }
 
+static void attach(struct place *p, struct gstream *st, const struct gstream_ops **ops, void **arg)
+{
+	char port[sizeof(FS_LANE_PORT) + 20];
+
+	snprintf(port, sizeof(port), FS_LANE_PORT "%zu", (size_t)(p - ws.p));
+	fuserelay_attach(p->relay, st, p->has_lane ? port : NULL, p->sign, ops, arg);
+}
+
 /* The frame that says which workspace: from then on the stream is that one's. */
 static void opening_data(void *arg, const uint8_t *bytes, size_t n)
 {
@@ -349,14 +359,18 @@ static void opening_data(void *arg, const uint8_t *bytes, size_t n)
 	struct frame f;
 	struct rbuf r;
 	uint32_t index = WORKSPACES_MAX;
+	uint8_t sign[FS_LANE_SIGN];
+	bool has_lane = false;
 	size_t used;
 	int rc = buf_put(&o->in, bytes, n);
 
-	if (rc == 0 && (rc = frame_parse(buf_head(&o->in), buf_size(&o->in), 16, &f, &used)) == -EAGAIN)
+	if (rc == 0 && (rc = frame_parse(buf_head(&o->in), buf_size(&o->in), 4 + FS_LANE_SIGN, &f, &used)) == -EAGAIN)
 		return;
 	if (rc == 0 && f.type == AGENT_FS_OPEN) {
 		rbuf_init(&r, f.payload, f.len);
 		rbuf_u32(&r, &index);
+		if ((has_lane = f.len == 4 + sizeof(sign)))
+			memcpy(sign, f.payload + 4, sizeof(sign));
 	}
 	opening_done(o);
 	if (rc < 0 || index >= WORKSPACES_MAX || (ws.expected && index >= ws.n)) {
@@ -367,8 +381,11 @@ static void opening_data(void *arg, const uint8_t *bytes, size_t n)
 	struct place *p = &ws.p[index];
 	const struct gstream_ops *ops = &parked_ops;
 	void *to = p;
+	p->has_lane = has_lane;
+	if (has_lane)
+		memcpy(p->sign, sign, sizeof(sign));
 	if (p->relay) {
-		fuserelay_attach(p->relay, st, &ops, &to);
+		attach(p, st, &ops, &to);
 	} else {
 		if (p->parked)
 			gstream_close(p->parked);
@@ -423,7 +440,7 @@ static void begin(struct place *p)
 		const struct gstream_ops *ops;
 		void *arg;
 
-		fuserelay_attach(p->relay, st, &ops, &arg);
+		attach(p, st, &ops, &arg);
 		gstream_serve(st, ops, arg);
 	}
 	p->mounting = true;

@@ -11,8 +11,11 @@ void channel_close(struct channel **c)
 {
 	struct channel *it = steal_ptr(c);
 
-	if (it)
-		it->ops->close(it);
+	if (!it)
+		return;
+	while (it->lanes > 0)
+		close(it->lane[--it->lanes]);
+	it->ops->close(it);
 }
 
 int channel_listen(struct channel *c, uint32_t port_min, uint32_t port_max, channel_accept fn, void *arg)

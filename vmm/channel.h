@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #define CHANNEL_LISTENERS_MAX 4u
+#define CHANNEL_LANES_MAX 8u
 
 struct channel;
 
@@ -42,6 +43,8 @@ struct channel {
 		channel_accept fn; /* NULL: free */
 		void *arg;
 	} listener[CHANNEL_LISTENERS_MAX];
+	int lane[CHANNEL_LANES_MAX]; /* of `lanes`: the host's ends of ports beside the channel (core/proto/fs.h), owned; closed with it */
+	unsigned lanes;
 };
 
 /* 0; -EAGAIN the guest is not up; -EMFILE too many. */

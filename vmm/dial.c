@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 #include "core/loop/seq.h"
 #include "core/proto/child.h"
+#include "core/proto/fs.h"
 
 struct request {
 	struct request *next;
@@ -28,10 +29,12 @@ struct dial {
 static int answer(struct dial *d, uint32_t type, uint32_t port, uint32_t token, int fd)
 {
 	const struct dial_msg msg = { .type = type, .gen = d->gen, .port = port, .token = token };
+	const bool has_lane = type == DIAL_OK && port == AGENT_PORT_FS && token < d->m->lanes;
+	const int fds[2] = { fd, has_lane ? d->m->lane[token] : -1 };
 	uint8_t out[DIAL_MSG_SIZE];
 
 	dial_pack(out, &msg);
-	return d->seq ? seq_send(d->seq, out, sizeof(out), &fd, fd >= 0 ? 1 : 0) : -EPIPE;
+	return d->seq ? seq_send(d->seq, out, sizeof(out), fds, fd < 0 ? 0 : has_lane ? 2 : 1) : -EPIPE;
 }
 
 static void unlink_request(struct request *r)

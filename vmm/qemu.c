@@ -24,6 +24,7 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/loop/proc.h"
+#include "core/proto/fs.h"
 #include "core/proto/mux.h"
 #include "vmm/backend.h"
 #include "vmm/muxhost.h"
@@ -115,11 +116,17 @@ int qemu_args(struct qemu_args *a, const struct vmm_start *s, int kvm, unsigned 
 	add(a, "-serial");
 	add(a, "chardev:console");
 	add(a, "-device");
-	add(a, "virtio-serial-device,max_ports=2");
+	add(a, "virtio-serial-device,max_ports=%u", 2u + s->lanes);
 	add(a, "-chardev");
 	add(a, "socket,id=channel,fd=%d", QEMU_FD_CHANNEL);
 	add(a, "-device");
 	add(a, "virtserialport,chardev=channel,name=%s", MUX_PORT_NAME);
+	for (unsigned i = 0; i < s->lanes; i++) {
+		add(a, "-chardev");
+		add(a, "socket,id=lane%u,fd=%u", i, QEMU_FD_LANE + i);
+		add(a, "-device");
+		add(a, "virtserialport,chardev=lane%u,name=" FS_LANE_PORT "%u", i, i);
+	}
 	add(a, "-chardev");
 	add(a, "socket,id=monitor,fd=%d", QEMU_FD_QMP);
 	add(a, "-mon");
@@ -195,7 +202,7 @@ static int open_proc(pid_t pid, const char *what)
 	return path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 }
 
-static int start(struct machine *m, uv_loop_t *loop, struct machine_config *c, int channel, int qmp_fd, struct err *e)
+static int start(struct machine *m, uv_loop_t *loop, struct machine_config *c, int channel, int qmp_fd, const int *lane, struct err *e)
 {
 	struct qemu_args a;
 	AUTO_FREE char *path = probe_qemu_path();
@@ -206,12 +213,12 @@ static int start(struct machine *m, uv_loop_t *loop, struct machine_config *c, i
 	AUTO_FD disk_ro = again ? open(again, O_RDONLY | O_CLOEXEC) : -1;
 	if (disk_ro < 0)
 		return err_errno(e, errno, "cannot start the machine: its disk cannot be read");
-	const int fds[] = { c->kernel, c->initrd, c->base, c->disk, disk_ro, c->console, channel, qmp_fd };
-	_Static_assert(ARRAY_SIZE(fds) == QEMU_FD_END - QEMU_FD_KERNEL, "a descriptor for every number");
+	int fds[QEMU_FD_LANE - QEMU_FD_KERNEL + CHANNEL_LANES_MAX] = { c->kernel, c->initrd, c->base, c->disk, disk_ro, c->console, channel, qmp_fd };
+	memcpy(fds + QEMU_FD_LANE - QEMU_FD_KERNEL, lane, c->start.lanes * sizeof(*lane));
 	int r = qemu_args(&a, &c->start, c->start.kvm_usable, probe_tsc_khz());
 	if (r == 0) {
 		/* Not a session of its own: it dies with us in every case, and a terminal is not ours either. */
-		const struct proc_opts o = { .path = path, .argv = a.v, .fds = fds, .nfds = ARRAY_SIZE(fds), .out_fd = 2, .die_with_us = true };
+		const struct proc_opts o = { .path = path, .argv = a.v, .fds = fds, .nfds = QEMU_FD_LANE - QEMU_FD_KERNEL + c->start.lanes, .out_fd = 2, .die_with_us = true };
 
 		r = proc_spawn(&m->proc, loop, &o, on_exit_, m, e);
 	} else {
@@ -227,15 +234,36 @@ static int start(struct machine *m, uv_loop_t *loop, struct machine_config *c, i
 
 static void qemu_destroy(struct machine **mp);
 
+_Static_assert(CHANNEL_LANES_MAX >= WORKSPACES_MAX && QEMU_FD_LANE - QEMU_FD_KERNEL + CHANNEL_LANES_MAX <= FD_PASS_MAX, "vmm_start.lanes fits");
+
+/* A lane for each workspace: QEMU's ends in lane[], ours in the channel. */
+static int make_lanes(struct channel *c, unsigned n, int *lane)
+{
+	const int kept = FS_LANE_KEPT;
+	int pair[2];
+
+	for (unsigned i = 0; i < n; i++) {
+		if (fd_pair(SOCK_STREAM, pair) < 0)
+			return -errno;
+		lane[i] = pair[1];
+		c->lane[c->lanes++] = pair[0];
+		/* A message is up to half of it: what does not fit stops QEMU's side until there is room again. The host may grant less. */
+		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &kept, sizeof(kept));
+		setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &kept, sizeof(kept));
+	}
+	return 0;
+}
+
 static int qemu_create(struct machine **out, struct channel **chan, uv_loop_t *loop, struct machine_config *c, const struct machine_ops *ops, void *arg,
 		       struct err *e)
 {
-	int monitor[2] = { -1, -1 }, channel[2] = { -1, -1 };
+	int monitor[2] = { -1, -1 }, channel[2] = { -1, -1 }, lane[CHANNEL_LANES_MAX];
 	struct machine *m = calloc(1, sizeof(*m));
 	int r = m ? 0 : err_set(e, ENOMEM, "out of memory");
 
 	*out = NULL;
 	*chan = NULL;
+	memset(lane, -1, sizeof(lane));
 	if (r == 0) {
 		m->ops = ops;
 		m->arg = arg;
@@ -247,8 +275,12 @@ static int qemu_create(struct machine **out, struct channel **chan, uv_loop_t *l
 	}
 	if (r == 0 && (r = muxhost_open_take(chan, loop, steal_fd(&channel[0]), c->gen, c->channel_events, arg)) < 0)
 		err_errno(e, -r, "cannot prepare the channel");
+	if (r == 0 && (r = make_lanes(*chan, c->start.lanes, lane)) < 0)
+		err_errno(e, -r, "cannot make QEMU's sockets");
 	if (r == 0)
-		r = start(m, loop, c, channel[1], monitor[1], e);
+		r = start(m, loop, c, channel[1], monitor[1], lane, e);
+	for (size_t i = 0; i < ARRAY_SIZE(lane); i++)
+		fd_close(&lane[i]);
 	fd_close(&monitor[1]);
 	fd_close(&channel[0]);
 	fd_close(&channel[1]);

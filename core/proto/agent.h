@@ -45,7 +45,7 @@ enum agent_type {
 	AGENT_GOING_DOWN = 10,  /* guest: nothing: shutdown has begun (asked for or `poweroff` inside) */
 	AGENT_LOG = 11,         /* guest: u8 enum log_level, str16 text (<= 1024) */
 	AGENT_WORKSPACE = 12,   /* guest: struct workspace_told (fs.h), on every change */
-	AGENT_FS_OPEN = 13,     /* host, first and only frame of a stream to AGENT_PORT_FS: u32 index of the workspace */
+	AGENT_FS_OPEN = 13,     /* host, first and only frame of a stream to AGENT_PORT_FS: u32 index of the workspace, then nothing or the sign of its lane (core/proto/fs.h) */
 	AGENT_TRUST = 14,       /* host, also before its hello: struct agent_trust, a piece of the roots the sandbox is to trust */
 	/* session stream */
 	SESS_OPEN = 32,         /* host first: struct sess_open */

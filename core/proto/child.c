@@ -79,6 +79,7 @@ int vmm_start_pack(struct buf *b, const struct vmm_start *m)
 	buf_u8(b, m->kvm_usable);
 	buf_u8(b, m->pages);
 	buf_u8(b, m->restore);
+	buf_u8(b, m->lanes);
 	buf_str16(b, m->name);
 	buf_str16(b, m->cmdline);
 	return packed(b);
@@ -92,10 +93,11 @@ int vmm_start_unpack(struct rbuf *r, struct vmm_start *m)
 	rbuf_u8(r, &m->kvm_usable);
 	rbuf_u8(r, &m->pages);
 	rbuf_u8(r, &m->restore);
+	rbuf_u8(r, &m->lanes);
 	rbuf_str16(r, m->name, sizeof(m->name));
 	rbuf_str16(r, m->cmdline, sizeof(m->cmdline));
 	checked(r, m->backend == BACKEND_QEMU || m->backend == BACKEND_KVM);
-	checked(r, m->vcpus >= 1 && m->vcpus <= 16 && m->memory_mib >= 256 && m->kvm_usable <= 1 && m->pages < VMM_PAGES_NUM && m->restore <= 1);
+	checked(r, m->vcpus >= 1 && m->vcpus <= 16 && m->memory_mib >= 256 && m->kvm_usable <= 1 && m->pages < VMM_PAGES_NUM && m->restore <= 1 && m->lanes <= WORKSPACES_MAX);
 	return rbuf_done(r);
 }
 

@@ -35,7 +35,8 @@
 /*
  * u32 enum dial_type | u32 generation | u32 port | u32 token           16 bytes, little endian
  * Service -> vmm: DIAL_OPEN {gen, guest port, token of its own}. vmm -> service: DIAL_OK {same token} + one end of a
- * SOCK_STREAM socketpair (SCM_RIGHTS), or DIAL_REFUSED {same token} (no such listener, limit, guest not there). vmm -> service
+ * SOCK_STREAM socketpair (SCM_RIGHTS), and for AGENT_PORT_FS, whose token is the workspace's number, that workspace's lane (core/proto/fs.h) if the
+ * machine has one; or DIAL_REFUSED {same token} (no such listener, limit, guest not there). vmm -> service
  * for a connection the guest made to a port this service owns: DIAL_IN {gen, port, 0} + one end.
  */
 enum dial_type { DIAL_OPEN = 1, DIAL_OK = 2, DIAL_REFUSED = 3, DIAL_IN = 4 };
@@ -138,6 +139,7 @@ struct vmm_start {
 	uint8_t kvm_usable;  /* what `bulkhead-vmm --probe` found on this host: the qemu backend then uses it too */
 	uint8_t pages;       /* enum vmm_pages: what a kvm machine's memory is made of */
 	uint8_t restore;     /* 1: it goes on from a snapshot, whose two files come too */
+	uint8_t lanes;       /* how many workspaces are served: at most WORKSPACES_MAX lanes (core/proto/fs.h) are made, where the channel is not fast by itself */
 	char name[64];       /* the sandbox's, for process titles and logs */
 	char cmdline[1024];  /* appended to the backend's own kernel command line */
 };

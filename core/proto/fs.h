@@ -3,7 +3,7 @@
  * Workspaces: supervisor <-> bulkhead-fs (child.h says how a child lives; types from 400 there), and what host and guest say about them.
  *
  * One bulkhead-fs a machine run. It gets each workspace's directory as a descriptor, dials guest port 4 once for each and speaks there: one
- * frame AGENT_FS_OPEN (u32 index), then raw FUSE messages both ways, each with its length in front as the kernel made it. The guest
+ * frame AGENT_FS_OPEN (u32 index, and where there is a lane its sign), then raw FUSE messages both ways, each with its length in front as the kernel made it. The guest
  * was told of the workspaces in the host's hello and mounts them; AGENT_WORKSPACE tells how that went.
  *
  * Paths from a guest or of a guest's making are raw bytes on the wire between host and guest; toward the supervisor they are scrubbed.
@@ -52,6 +52,16 @@
  * The other way, contents of a small file come before the answer to its OPEN as FUSE's own NOTIFY_STORE, to be written before that answer.
  */
 #define FS_SILENT UINT64_MAX
+
+/*
+ * Where the channel is a multiplexer over one port (QEMU), a workspace has a lane: a virtio port of its own, FS_LANE_PORT and its number, whose other end
+ * bulkhead-fs itself has, so that a message is not taken apart on its way, nor handed on by bulkhead-vmm. Before the messages both sides write the sign that
+ * the host chose anew for this stream; what comes before it was for others. A guest that is told of no lane, or finds no such port, speaks on the stream itself;
+ * with a lane nothing more is said on the stream, whose end ends the lane as well.
+ */
+#define FS_LANE_PORT "org.bulkhead.lane."
+#define FS_LANE_SIGN 16u
+#define FS_LANE_KEPT (1024u * 1024u) /* bytes that the host's kernel may hold for it, each way */
 
 enum workspace_mode {
 	WORKSPACE_REVIEW, /* the guest writes into a layer of its own over the host's directory, which it only reads */

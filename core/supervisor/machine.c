@@ -162,7 +162,7 @@ static int spawn_vmm(struct sandbox *sb, struct prepared *p, int dial, int net_d
 {
 	struct vmm_start m = { .backend = machine_backend(sb), .vcpus = sb->spec.cpus, .memory_mib = (uint32_t)(sb->spec.memory >> 20),
 			       .kvm_usable = sb->su->probe.kvm_usable, .pages = (uint8_t)sb->su->config.hugepages,
-			       .restore = sb->restoring };
+			       .restore = sb->restoring, .lanes = (uint8_t)sb->spec.ws.n };
 	AUTO_FREE char *path = str_fmt("%s/sb/%s/channel.sock", sb->su->runtime, sb->spec.name);
 	const char *kvm_path = m.backend == BACKEND_KVM ? "/dev/kvm" : "/dev/null";
 	AUTO_FD console = -1, hybrid = -1, log = -1, kvm = open(kvm_path, O_RDWR | O_CLOEXEC);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -46,6 +47,9 @@ struct serving {
 	int root;             /* O_PATH, until its share takes it; -1 */
 	struct share *share;
 	struct stream *s;     /* NULL: not connected */
+	struct stream *lane;  /* NULL: none, or the guest speaks on s */
+	struct stream *io;    /* of the two, the one the guest speaks on; NULL: it has not begun to */
+	uint8_t sign[FS_LANE_SIGN];
 	bool dialing;
 	uv_poll_t watch;
 	bool watching;
@@ -149,6 +153,8 @@ static void dial_one(void *arg);
 static void lost(struct serving *w)
 {
 	stream_close(&w->s);
+	stream_close(&w->lane);
+	w->io = NULL;
 	share_end(w->share);
 	if (w->watching)
 		uv_poll_stop(&w->watch);
@@ -162,25 +168,24 @@ static void on_change(uv_poll_t *p, int status, int events)
 
 	(void)status;
 	(void)events;
-	if (!w->s)
+	if (!w->io)
 		return;
 	share_changes(w->share);
-	stream_flush(w->s);
+	stream_flush(w->io);
 	/* No room for what is left: on_drain goes on. */
-	if (buf_room(stream_out(w->s)) < OUT_MAX / 2) {
+	if (buf_room(stream_out(w->io)) < OUT_MAX / 2) {
 		uv_poll_stop(&w->watch);
-		stream_want_drain(w->s);
+		stream_want_drain(w->io);
 	}
 }
 
-static void on_read(void *arg, struct buf *in)
+static void serve(struct serving *w, struct buf *in)
 {
-	struct serving *w = arg;
 	ssize_t n = 1;
 
-	while (w->s && buf_size(in) > 0 && (n = share_take(w->share, buf_head(in), buf_size(in))) > 0)
+	while (w->io && buf_size(in) > 0 && (n = share_take(w->share, buf_head(in), buf_size(in))) > 0)
 		buf_consume(in, (size_t)n);
-	if (!w->s)
+	if (!w->io)
 		return;
 	stats_due(w->fs);
 	if (n == -EBADMSG) {
@@ -188,20 +193,74 @@ static void on_read(void *arg, struct buf *in)
 		lost(w);
 		return;
 	}
-	stream_flush(w->s);
+	stream_flush(w->io);
 	if (n == -EAGAIN)
-		stream_want_drain(w->s);
+		stream_want_drain(w->io);
+}
+
+/* The guest has begun to speak, on one of the two. False: it is lost. */
+static bool begin(struct serving *w, struct stream *io)
+{
+	w->io = io;
+	if (share_begin(w->share, stream_out(io)) < 0) {
+		log_error("workspace %u cannot be served: out of memory", w->index);
+		lost(w);
+		return false;
+	}
+	log_info("workspace %u: connected%s", w->index, io == w->lane ? ", by its lane" : "");
+	if (w->watching)
+		uv_poll_start(&w->watch, UV_READABLE, on_change);
+	return true;
+}
+
+static void on_read(void *arg, struct buf *in)
+{
+	struct serving *w = arg;
+
+	if (w->io && w->io == w->lane) {
+		log_warn("workspace %u: the guest speaks beside its lane: its stream is closed", w->index);
+		lost(w);
+		return;
+	}
+	if (!w->io) {
+		stream_close(&w->lane);
+		if (!begin(w, w->s))
+			return;
+	}
+	serve(w, in);
+}
+
+/* What others left in the lane is before the sign. */
+static void on_lane(void *arg, struct buf *in)
+{
+	struct serving *w = arg;
+	const size_t n = buf_size(in);
+
+	if (!w->io) {
+		const uint8_t *at = memmem(buf_head(in), n, w->sign, sizeof(w->sign));
+
+		if (!at) {
+			buf_consume(in, n < sizeof(w->sign) ? 0 : n - sizeof(w->sign) + 1);
+			return;
+		}
+		buf_consume(in, (size_t)(at - buf_head(in)) + sizeof(w->sign));
+		if (!begin(w, w->lane))
+			return;
+	}
+	serve(w, in);
 }
 
 static void on_drain(void *arg)
 {
 	struct serving *w = arg;
 
+	if (!w->io)
+		return;
 	if (w->watching) {
 		share_changes(w->share);
 		uv_poll_start(&w->watch, UV_READABLE, on_change);
 	}
-	stream_kick(w->s);
+	stream_kick(w->io);
 }
 
 static void on_eof(void *arg)
@@ -216,21 +275,41 @@ static void on_closed(void *arg, int why)
 }
 
 static const struct stream_ops stream_ops = { .on_read = on_read, .on_eof = on_eof, .on_drain = on_drain, .on_closed = on_closed };
+static const struct stream_ops lane_ops = { .on_read = on_lane, .on_eof = on_eof, .on_drain = on_drain, .on_closed = on_closed };
 
-static void connected_take(struct serving *w, int fd)
+/* lane: -1 none. */
+static int open_streams_take(struct serving *w, int fd, int lane)
 {
-	const uint8_t index[4] = { w->index };
-	const int r = stream_open_take(&w->s, w->fs->loop, fd, IN_MAX, OUT_MAX, &stream_ops, w);
+	uint8_t open[4 + FS_LANE_SIGN] = { w->index };
+	int r = stream_open_take(&w->s, w->fs->loop, fd, IN_MAX, OUT_MAX, &stream_ops, w);
 
-	if (r < 0 || frame_put(stream_out(w->s), AGENT_FS_OPEN, 0, index, sizeof(index)) < 0 || share_begin(w->share, stream_out(w->s)) < 0) {
-		log_error("workspace %u cannot be served: %s", w->index, r < 0 ? strerror(-r) : "out of memory");
+	if (lane >= 0 && r == 0)
+		r = getrandom(w->sign, sizeof(w->sign), 0) == sizeof(w->sign) ? 0 : -EIO;
+	if (lane >= 0 && r == 0) {
+		memcpy(open + 4, w->sign, sizeof(w->sign));
+		r = stream_open_take(&w->lane, w->fs->loop, lane, IN_MAX, OUT_MAX, &lane_ops, w);
+	} else {
+		fd_close(&lane);
+	}
+	if (r == 0)
+		r = frame_put(stream_out(w->s), AGENT_FS_OPEN, 0, open, w->lane ? sizeof(open) : 4);
+	if (r == 0 && w->lane)
+		r = buf_put(stream_out(w->lane), w->sign, sizeof(w->sign));
+	return r;
+}
+
+static void connected_take(struct serving *w, int fd, int lane)
+{
+	const int r = open_streams_take(w, fd, lane);
+
+	if (r < 0) {
+		log_error("workspace %u cannot be served: %s", w->index, strerror(-r));
 		lost(w);
 		return;
 	}
-	log_info("workspace %u: connected", w->index);
-	if (w->watching)
-		uv_poll_start(&w->watch, UV_READABLE, on_change);
 	stream_flush(w->s);
+	if (w->lane)
+		stream_flush(w->lane);
 }
 
 static void dial_one(void *arg)
@@ -253,8 +332,8 @@ static void on_dialed(void *arg, const uint8_t *p, size_t n, int *fds, size_t nf
 		return;
 	struct serving *w = &f->w[m.token];
 	w->dialing = false;
-	if (m.type == DIAL_OK && nfds == 1)
-		connected_take(w, steal_fd(&fds[0]));
+	if (m.type == DIAL_OK && (nfds == 1 || nfds == 2))
+		connected_take(w, steal_fd(&fds[0]), nfds == 2 ? steal_fd(&fds[1]) : -1);
 	else /* the guest is not up yet */
 		after_set(&w->redial, f->loop, REDIAL_MS, dial_one, w);
 }

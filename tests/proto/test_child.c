@@ -89,6 +89,7 @@ static void start_of_a_machine(void **state)
 	m.kvm_usable = 1;
 	m.pages = VMM_PAGES_POOL;
 	m.restore = 1;
+	m.lanes = WORKSPACES_MAX;
 	WIRE_FULL(m.name);
 	wire_text(m.cmdline, sizeof(m.cmdline), 90);
 	wire_check(&vmm_start_kind, &m);
@@ -101,6 +102,7 @@ static void start_of_a_machine(void **state)
 	BAD(kvm_usable, 2);
 	BAD(pages, VMM_PAGES_NUM);
 	BAD(restore, 2);
+	BAD(lanes, WORKSPACES_MAX + 1);
 #undef BAD
 }
 

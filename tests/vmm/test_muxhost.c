@@ -18,6 +18,7 @@
 #include "core/base/rbuf.h"
 #include "core/base/str.h"
 #include "core/proto/child.h"
+#include "core/proto/fs.h"
 #include "vmm/dial.h"
 #include "vmm/muxhost.h"
 #include "vmm/qmp.h"
@@ -487,6 +488,53 @@ static void a_service_that_dies_is_no_orderly_end(void **state)
 	dial_close(&net);
 }
 
+/* Who dials for a workspace gets that workspace's lane as well, of which the machine keeps its own; nobody else does. */
+static void a_workspace_has_its_lane(void **state)
+{
+	static const struct { uint32_t port, token; size_t nfds; } want[] = { { AGENT_PORT_FS, 0, 2 }, { AGENT_PORT_FS, 1, 1 }, { AGENT_PORT_FS + 1, 0, 1 }, { AGENT_PORT_FS, 0, 2 } };
+	struct dial *fs;
+	uint8_t raw[64];
+	char text[8];
+	int pair[2], lane[2];
+
+	(void)state;
+	greet();
+	assert_int_equal(fd_pair(SOCK_STREAM, lane), 0);
+	mux->lane[mux->lanes++] = lane[0];
+	assert_int_equal(fd_pair(SOCK_SEQPACKET, pair), 0);
+	assert_int_equal(dial_open_take(&fs, &loop, pair[1], mux, 7, AGENT_PORT_FS, AGENT_PORT_FS + 1), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		struct dial_msg m = { .type = DIAL_OPEN, .gen = 7, .port = want[i].port, .token = want[i].token };
+		int fds[FD_PASS_MAX];
+		size_t nfds = 0;
+
+		dial_pack(raw, &m);
+		assert_int_equal(fd_send(pair[0], raw, DIAL_MSG_SIZE, NULL, 0), DIAL_MSG_SIZE);
+		turn();
+		const struct mux_frame f = next();
+		assert_int_equal(f.type, MUX_OPEN);
+		mux_put_opened(&b, f.stream, 1000);
+		say(&b);
+		assert_int_equal(fd_recv(pair[0], raw, sizeof(raw), fds, &nfds), DIAL_MSG_SIZE);
+		assert_int_equal(dial_unpack(raw, DIAL_MSG_SIZE, &m), 0);
+		assert_int_equal(m.type, DIAL_OK);
+		assert_int_equal(nfds, want[i].nfds);
+		if (nfds == 2) {
+			assert_int_equal(write(fds[1], "lane", 4), 4);
+			assert_int_equal(read(lane[1], text, sizeof(text)), 4);
+		}
+		while (nfds > 0)
+			close(fds[--nfds]);
+		turn();
+		buf_clear(&got);
+	}
+	dial_close(&fs);
+	close(pair[0]);
+	channel_close(&mux);
+	assert_int_equal(read(lane[1], text, sizeof(text)), 0); /* it ends with the channel */
+	close(lane[1]);
+}
+
 static void a_flood_of_connections_leaves_room_for_terminals(void **state)
 {
 	const struct rlimit many = { .rlim_cur = 3 * MUX_GUEST_STREAMS_MAX, .rlim_max = 3 * MUX_GUEST_STREAMS_MAX };
@@ -581,6 +629,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_thousand_streams_come_and_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_guest_opens_what_somebody_listens_to, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_service_that_dies_is_no_orderly_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_workspace_has_its_lane, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_flood_of_connections_leaves_room_for_terminals, setup, teardown),
 		cmocka_unit_test(the_outside_line_is_parsed),
 		cmocka_unit_test(the_monitors_lines_are_parsed),
