@@ -259,7 +259,7 @@ void draw_frame(struct app *a, int rows, int cols)
 {
 	struct layout *l = &a->layout;
 	const struct layout_in in = { .rows = rows, .cols = cols, .page = a->page, .grid = a->grid, .zoom = a->zoom, .set = a->layout_set,
-		.attention = app_waiting(a, NULL) > 0 || app_ask(a) || a->alarm[0], .ports = (int)a->model->net.nports, .alone = a->attach_only, .list_cols = a->list_cols, .lower_rows = a->lower_rows,
+		.attention = app_waiting(a, NULL) > 0 || app_ask(a) || a->alarm[0], .ports = (int)a->model->net.nports, .alone = a->attach_only, .typing = a->typing, .list_cols = a->list_cols, .lower_rows = a->lower_rows,
 		.diff_text = a->focus == FOCUS_LOWER, .files_cols = a->diff.files_cols };
 
 	if ((rows != a->canvas.rows || cols != a->canvas.cols) && canvas_resize(&a->canvas, rows, cols) < 0)
@@ -275,6 +275,14 @@ void draw_frame(struct app *a, int rows, int cols)
 		a->focus = FOCUS_LIST;
 	if (a->focus == FOCUS_SECOND && a->page == PAGE_DIFF)
 		a->focus = FOCUS_MAIN;
+	if (a->focus == FOCUS_SECOND && !l->second.rows && a->typing && l->main.rows) { /* the window became too narrow for two */
+		char first[sizeof(a->second)];
+
+		str_copy(first, sizeof(first), a->selected);
+		str_copy(a->selected, sizeof(a->selected), a->second);
+		str_copy(a->second, sizeof(a->second), first);
+		a->focus = FOCUS_MAIN;
+	}
 	if (a->focus == FOCUS_SECOND && !l->second.rows && l->list.rows && !l->main.rows)
 		a->focus = FOCUS_LIST;
 	if (a->focus == FOCUS_LOWER && !l->lower.rows)

@@ -58,7 +58,7 @@ static struct rect take_right(struct rect *r, int n)
 
 static void single(const struct layout_in *in, struct rect body, struct layout *out)
 {
-	if (in->page == PAGE_OVERVIEW && !in->grid && !in->zoom) {
+	if (in->page == PAGE_OVERVIEW && !in->grid && !in->zoom && !in->typing) {
 		out->list = body;
 		return;
 	}

@@ -22,6 +22,7 @@ struct layout_in {
 	bool grid, zoom, attention;
 	enum layout_set set;
 	bool alone;              /* attach_only: the terminal is everything */
+	bool typing;             /* keys go to a terminal: it is to be seen */
 	int list_cols, lower_rows; /* the person's; 0 = by size */
 	bool diff_text;          /* of the Diff page, where there is room for one pane: the text, not the files */
 	int files_cols;          /* the person's, of its files; 0 = by size */

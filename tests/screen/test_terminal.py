@@ -77,6 +77,36 @@ def supervisor_that_does_not_answer():
 
 
 @case
+def a_window_that_becomes_narrow():
+    "while somebody types, a window made narrow keeps what is typed into on the screen: the one terminal, and also the second of two"
+    sup = supervisor("blue", "red")
+    for n in ("blue", "red"):
+        sup.terminals[n] = Terminal([f"this is {n}"], echo=True)
+    with dashboard(env) as s:
+        s.resize(200, 50)
+        s.wait("this is red")
+        s.wait("this is blue")
+        for n, go in (("blue", ["Enter"]), ("red", ["C-\\", "Tab"])):
+            s.keys(*go)
+            s.type("wide ")
+            sup.terminals[n].wait_typed("wide ")
+            s.resize(80, 24)
+            s.type("narrow ")
+            sup.terminals[n].wait_typed("wide narrow ")
+            s.wait(f"this is {n}")
+            s.wait("wide narrow")
+            s.resize(200, 50)
+            s.wait("this is red")
+            s.wait("this is blue")
+            s.type("again")
+            sup.terminals[n].wait_typed("wide narrow again")
+        s.resize(80, 24)
+        s.wait("this is red")
+        s.keys("C-\\", "Escape")
+        s.wait("this is red", gone=True)  # nobody types any more: the list, as at this size
+
+
+@case
 def nine_tiles_live():
     "nine terminals that print without end are nine live tiles; every one moves, keys are obeyed, and one of them can be typed into meanwhile"
     names = [f"box-{i}" for i in range(1, 10)]

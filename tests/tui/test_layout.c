@@ -47,11 +47,17 @@ static void every_size(void **state)
 	for (int rows = 1; rows <= 70; rows++)
 		for (int cols = 1; cols <= 220; cols++)
 			for (int page = PAGE_OVERVIEW; page <= PAGE_LOG; page++)
-				for (int bits = 0; bits < 16; bits++) {
+				for (int bits = 0; bits < 32; bits++) {
 					const struct layout_in in = { .rows = rows, .cols = cols, .page = (enum page)page, .grid = bits & 1, .set = (enum layout_set)(cols % LAYOUT_NUM),
-						.zoom = bits & 2, .attention = bits & 4, .alone = bits & 8 };
+						.zoom = bits & 2, .attention = bits & 4, .alone = bits & 8, .typing = bits & 16 };
 
 					check_at(&in);
+					if (in.typing && page == PAGE_OVERVIEW) {
+						struct layout l;
+
+						layout_compute(&in, &l);
+						assert_true(l.main.rows > 0); /* where the keys go is seen */
+					}
 				}
 }
 
