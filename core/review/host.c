@@ -121,10 +121,16 @@ int host_read(int root, const char *path, uint64_t most, struct content *out)
 
 struct walk { const struct host_walk *w; uint32_t seen; bool ended; };
 
-/* *names: how many it has. */
-static int walk_dir(struct walk *s, int dir, const char *path, unsigned depth, uint32_t *names)
+/* Gone, no directory any more, behind a mount, or not the person's to read. */
+static bool is_none_of_ours(int e)
 {
-	const int fd = open_beneath(dir, ".", O_RDONLY | O_DIRECTORY);
+	return e == -ENOENT || e == -ENOTDIR || e == -ELOOP || e == -EXDEV || e == -EACCES;
+}
+
+/* One descriptor a level: there may be CHANGES_DEPTH_MAX. *names: how many it has. */
+static int walk_dir(struct walk *s, int at, const char *name, const char *path, unsigned depth, uint32_t *names)
+{
+	const int fd = open_beneath(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *de;
 	int r = 0;
@@ -134,7 +140,7 @@ static int walk_dir(struct walk *s, int dir, const char *path, unsigned depth, u
 		*names = 1; /* not known */
 		if (fd >= 0)
 			close(fd);
-		return fd < 0 && fd != -EACCES ? fd : 0;
+		return fd >= 0 ? -ENOMEM : is_none_of_ours(fd) ? 0 : fd;
 	}
 	const bool listed = !s->w->dir || s->w->dir(s->w->arg, path, fd);
 	*names = !listed;
@@ -154,12 +160,9 @@ static int walk_dir(struct walk *s, int dir, const char *path, unsigned depth, u
 		if (!S_ISDIR(st.st_mode)) {
 			s->ended = !s->w->fn(s->w->arg, below, &st);
 		} else if (depth < CHANGES_DEPTH_MAX) {
-			/* Elsewhere than in this file system it is none of ours. */
-			AUTO_FD sub = open_beneath(dirfd(d), de->d_name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-			uint32_t inside = 1;
+			uint32_t inside;
 
-			if (sub >= 0)
-				r = walk_dir(s, sub, below, depth + 1, &inside);
+			r = walk_dir(s, dirfd(d), de->d_name, below, depth + 1, &inside);
 			if (r == 0 && inside == 0)
 				s->ended = !s->w->fn(s->w->arg, below, &st);
 		}
@@ -171,11 +174,7 @@ static int walk_dir(struct walk *s, int dir, const char *path, unsigned depth, u
 int host_walk(int root, const char *path, const struct host_walk *w)
 {
 	struct walk s = { .w = w };
-	AUTO_FD fd = open_beneath(root, *path ? path : ".", O_PATH | O_DIRECTORY | O_NOFOLLOW);
-
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
 	uint32_t names;
 
-	return walk_dir(&s, fd, path, 0, &names);
+	return walk_dir(&s, root, *path ? path : ".", path, 0, &names);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -292,6 +293,35 @@ static void once(void)
 	}
 }
 
+/* As deep as a path may be, with as many descriptors as bulkhead-review has: nothing is left out. */
+static void a_deep_tree(void **state)
+{
+	struct rlimit as_it_is, as_in_the_program;
+	char path[8 + 2 * CHANGES_DEPTH_MAX] = "ws/d0";
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &as_it_is), 0);
+	as_in_the_program = as_it_is;
+	as_in_the_program.rlim_cur = 1024;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &as_in_the_program), 0);
+	size_t n = strlen(path);
+	for (unsigned depth = 1; depth + 1 < CHANGES_DEPTH_MAX; depth++) {
+		n += (size_t)snprintf(path + n, sizeof(path) - n, "/a");
+		assert_int_equal(mkdirat(g.top, path, 0755), 0);
+	}
+	snprintf(path + n, sizeof(path) - n, "/f");
+	put(path, "down here");
+	g.chain = (live_release(&g.chain), live_scan(&g.ground, NULL));
+	assert_false(g.ground.truncated);
+	assert_non_null(find(path + 3));
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &as_it_is), 0);
+	unlinkat(g.top, path, 0);
+	for (; path[n - 1] == 'a'; n -= 2) {
+		path[n] = '\0';
+		assert_int_equal(unlinkat(g.top, path, AT_REMOVEDIR), 0);
+	}
+}
+
 static void whatever_is_done(void **state)
 {
 	unsigned parts = 0, turns = 300;
@@ -312,7 +342,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_is_heard_of_is_looked_at, begin, end), cmocka_unit_test_setup_teardown(new_directories_are_heard_too, begin, end),
-		cmocka_unit_test_setup_teardown(more_than_can_be_heard, begin, end), cmocka_unit_test_setup_teardown(whatever_is_done, begin, end),
+		cmocka_unit_test_setup_teardown(more_than_can_be_heard, begin, end), cmocka_unit_test_setup_teardown(a_deep_tree, begin, end),
+		cmocka_unit_test_setup_teardown(whatever_is_done, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
