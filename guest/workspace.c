@@ -27,6 +27,7 @@
 #define SETTLE_MS 10000
 #define AGENT_UID 1000
 #define OPENING_MAX 8u
+#define HELPER_FD 3 /* of /dev/fuse, in a helper */
 
 struct place {
 	struct workspace w;
@@ -237,6 +238,10 @@ static void start_helper(struct place *p, int dev)
 
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
+		/* A port that a helper holds cannot be opened again. */
+		if (dev >= 0 && dev != HELPER_FD)
+			dev = dup2(dev, HELPER_FD);
+		syscall(SYS_close_range, dev >= 0 ? HELPER_FD + 1u : HELPER_FD + 0u, ~0u, 0);
 		const int r = dev >= 0 ? mount_place(p, index, dev) : renew_place(p);
 		_exit(-r);
 	}

@@ -56,7 +56,7 @@
 /*
  * Where the channel is a multiplexer over one port (QEMU), a workspace has a lane: a virtio port of its own, FS_LANE_PORT and its number, whose other end
  * bulkhead-fs itself has, so that a message is not taken apart on its way, nor handed on by bulkhead-vmm. Before the messages both sides write the sign that
- * the host chose anew for this stream; what comes before it was for others. A guest that is told of no lane, or finds no such port, speaks on the stream itself;
+ * the host chose anew for this stream, the guest first; what comes before it was for others. A guest that is told of no lane, or finds no such port, speaks on the stream itself;
  * with a lane nothing more is said on the stream, whose end ends the lane as well.
  */
 #define FS_LANE_PORT "org.bulkhead.lane."

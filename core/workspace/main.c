@@ -50,6 +50,7 @@ struct serving {
 	struct stream *lane;  /* NULL: none, or the guest speaks on s */
 	struct stream *io;    /* of the two, the one the guest speaks on; NULL: it has not begun to */
 	uint8_t sign[FS_LANE_SIGN];
+	struct log_limit complaints;
 	bool dialing;
 	uv_poll_t watch;
 	bool watching;
@@ -189,7 +190,11 @@ static void serve(struct serving *w, struct buf *in)
 		return;
 	stats_due(w->fs);
 	if (n == -EBADMSG) {
-		log_warn("workspace %u: the guest sent what is no request: its stream is closed", w->index);
+		log_limited(&w->complaints, 5, LOG_WARN, "workspace %u: the guest sent what is no request: its stream is closed", w->index);
+		lost(w);
+		return;
+	}
+	if (n == 0 && stream_cut(w->io)) { /* within a message: nothing more comes */
 		lost(w);
 		return;
 	}
@@ -202,12 +207,16 @@ static void serve(struct serving *w, struct buf *in)
 static bool begin(struct serving *w, struct stream *io)
 {
 	w->io = io;
+	if (io == w->lane && buf_put(stream_out(io), w->sign, sizeof(w->sign)) < 0) { /* the guest's has come: its port is open for this stream, and loses nothing */
+		lost(w);
+		return false;
+	}
 	if (share_begin(w->share, stream_out(io)) < 0) {
 		log_error("workspace %u cannot be served: out of memory", w->index);
 		lost(w);
 		return false;
 	}
-	log_info("workspace %u: connected%s", w->index, io == w->lane ? ", by its lane" : "");
+	log_limited(&w->complaints, 20, LOG_INFO, "workspace %u: connected%s", w->index, io == w->lane ? ", by its lane" : "");
 	if (w->watching)
 		uv_poll_start(&w->watch, UV_READABLE, on_change);
 	return true;
@@ -218,7 +227,7 @@ static void on_read(void *arg, struct buf *in)
 	struct serving *w = arg;
 
 	if (w->io && w->io == w->lane) {
-		log_warn("workspace %u: the guest speaks beside its lane: its stream is closed", w->index);
+		log_limited(&w->complaints, 5, LOG_WARN, "workspace %u: the guest speaks beside its lane: its stream is closed", w->index);
 		lost(w);
 		return;
 	}
@@ -293,8 +302,6 @@ static int open_streams_take(struct serving *w, int fd, int lane)
 	}
 	if (r == 0)
 		r = frame_put(stream_out(w->s), AGENT_FS_OPEN, 0, open, w->lane ? sizeof(open) : 4);
-	if (r == 0 && w->lane)
-		r = buf_put(stream_out(w->lane), w->sign, sizeof(w->sign));
 	return r;
 }
 
@@ -308,8 +315,6 @@ static void connected_take(struct serving *w, int fd, int lane)
 		return;
 	}
 	stream_flush(w->s);
-	if (w->lane)
-		stream_flush(w->lane);
 }
 
 static void dial_one(void *arg)

@@ -104,6 +104,7 @@ def a_window_that_becomes_narrow():
         s.wait("this is red")
         s.keys("C-\\", "Escape")
         s.wait("this is red", gone=True)  # nobody types any more: the list, as at this size
+    sup.close()
 
 
 @case
