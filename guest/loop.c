@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
-#include "core/base/fd.h"
 
 #define BATCH 64
 #define EAGER_NS 100000u
@@ -136,7 +135,8 @@ void loop_turn(int most_ms)
 		each_turn();
 	if (most_ms >= 0 && (timeout < 0 || timeout > most_ms))
 		timeout = most_ms;
-	batch_n = eager && timeout != 0 ? look_eagerly(steal_ptr(&eager)) : 0;
+	batch_n = eager && timeout != 0 ? look_eagerly(eager) : 0;
+	eager = NULL;
 	if (batch_n == 0)
 		batch_n = epoll_wait(epfd, batch, BATCH, timeout);
 	if (batch_n < 0 && errno != EINTR)

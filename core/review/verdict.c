@@ -117,7 +117,19 @@ void verdict_answer(struct verdict *v, struct buf *out, uint32_t id)
 
 /* ---- all of them ------------------------------------------------------------------------------------------------------------------------------ */
 
-/* A deleted directory's contents go before it, a made one's after it: so deletions from the last to the first, then the rest in order. */
+/*
+ * A deleted directory's contents go before it, a made one's after it: so deletions from the last to the first, then the rest in order. What takes the
+ * place of a directory comes last: what lay in that may have been moved to wherever.
+ */
+enum turn { TURN_GONE, TURN_REST, TURN_PLACE, TURNS };
+
+static enum turn turn_of(const struct change *c)
+{
+	if (c->kind == CHANGE_DELETED)
+		return TURN_GONE;
+	return c->ours.type == CHANGES_DIR && c->theirs.type != CHANGES_DIR ? TURN_PLACE : TURN_REST;
+}
+
 static void each_of_all(struct verdict *v, verdict_fn fn, struct err *e)
 {
 	size_t n;
@@ -127,12 +139,13 @@ static void each_of_all(struct verdict *v, verdict_fn fn, struct err *e)
 
 	for (size_t i = 0; paths && i < n; i++)
 		paths[i] = str_dup(all[i]->path);
-	for (size_t i = n; paths && i-- > 0;)
-		if (paths[i] && (c = layer_find(v->l, paths[i])) && c->kind == CHANGE_DELETED)
-			fn(v, c, NULL);
-	for (size_t i = 0; paths && i < n; i++)
-		if (paths[i] && (c = layer_find(v->l, paths[i])) && c->kind != CHANGE_DELETED)
-			fn(v, c, NULL);
+	for (unsigned turn = 0; paths && turn < TURNS; turn++)
+		for (size_t k = 0; k < n; k++) {
+			const char *path = paths[turn == TURN_GONE ? n - 1 - k : k];
+
+			if (path && (c = layer_find(v->l, path)) && turn_of(c) == turn)
+				fn(v, c, NULL);
+		}
 	for (size_t i = 0; paths && i < n; i++)
 		free(paths[i]);
 	if (!paths)
@@ -140,15 +153,15 @@ static void each_of_all(struct verdict *v, verdict_fn fn, struct err *e)
 	free(paths);
 }
 
-static void each_item(struct verdict *v, verdict_fn fn, bool deletions)
+static void each_item(struct verdict *v, verdict_fn fn, enum turn turn)
 {
 	const struct review_ask *m = v->m;
 
 	for (size_t k = 0; k < m->nitems; k++) {
-		const struct review_item *it = &m->item[deletions ? m->nitems - 1 - k : k];
+		const struct review_item *it = &m->item[turn == TURN_GONE ? m->nitems - 1 - k : k];
 		const struct change *c = layer_find(v->l, it->path);
 
-		if (c && (c->kind == CHANGE_DELETED) == deletions)
+		if (c && turn_of(c) == turn)
 			fn(v, c, it);
 	}
 }
@@ -191,8 +204,8 @@ int verdict_go(struct verdict *v, verdict_fn fn, struct err *e)
 		each_of_all(v, fn, e);
 	} else {
 		each_unknown(v);
-		each_item(v, fn, true);
-		each_item(v, fn, false);
+		for (unsigned turn = 0; turn < TURNS; turn++)
+			each_item(v, fn, (enum turn)turn);
 	}
 	if (!(v->m->flags & REVIEW_DRY_RUN))
 		layer_touch(v->l);

@@ -282,6 +282,29 @@ def below(d):
 
 
 @case
+def a_file_in_the_place_of_a_directory_comes_when_what_lay_there_has_gone():
+    env, ws = G["env"], G["ws"]
+    (ws / "about").mkdir()
+    for n in ("x", "y", "z"):
+        (ws / "about" / n).write_text(f"{n} of about\n" * 9)
+    inside(f"cd {ws}; mkdir new zoo; mv about/x new/x; mv about/y zoo/y; mv about/z zz; rmdir about; echo now a file >about")
+    expect_changes("about", "new/x", "zoo/y", "zz")
+    text = apply("--all", "--dry-run")
+    equal("left" in text, False, text)
+    apply("--all")
+    equal((ws / "about").read_text(), "now a file\n")
+    equal([(ws / n).read_text()[:1] for n in ("new/x", "zoo/y", "zz")], ["x", "y", "z"])
+    expect_changes()
+    env.run("undo", "a", ok=0)
+    equal(sorted(os.listdir(ws / "about")), ["x", "y", "z"])
+    equal([(ws / n).exists() for n in ("new/x", "zoo/y", "zz")], [False] * 3)
+    env.run("discard", "a", "--all", "--yes", ok=0)
+    expect_changes()
+    shutil.rmtree(ws / "about")
+    wait_for(lambda: not inside(f"ls {ws}").count("about"), 20, "what the host removed to be gone inside")
+
+
+@case
 def what_was_moved_is_discarded_with_its_directory():
     env, ws = G["env"], G["ws"]
     for p in ("tree/a", "tree/b", "tree/sub/c", "other/d", "other/tree/e"):
