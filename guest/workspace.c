@@ -134,7 +134,7 @@ static int make_point(const char *path)
 	}
 }
 
-/* Whoever reads on is read ahead for in requests of the largest size: each is a way to the host and back. It waits for the host; without it all is as before. */
+/* Whoever reads on is read ahead for in two requests of the largest size: one is on its way while the other is taken. It waits for the host; without it all is as before. */
 static void read_farther(const char *path)
 {
 	char at[64], kib[16];
@@ -143,7 +143,7 @@ static void read_farther(const char *path)
 	if (stat(path, &st) < 0)
 		return;
 	snprintf(at, sizeof(at), "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev), minor(st.st_dev));
-	const int n = snprintf(kib, sizeof(kib), "%u", FUSE_DATA_MAX / 1024u);
+	const int n = snprintf(kib, sizeof(kib), "%u", 2 * FUSE_DATA_MAX / 1024u);
 	AUTO_FD fd = open(at, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, kib, (size_t)n) < 0)
 		log_warn("workspace '%s' is read in small pieces: %s", path, strerror(errno));

@@ -258,7 +258,7 @@ def changes_in_live_cost_few_requests():
     (d / "host").write_text("from the host")
     wait_for(lambda: inside(f"cat {d}/host", status=None) == "from the host", 1, "what the host put there", every=0.1)
     equal(inside("for w in live ro; do cat /sys/class/bdi/$(python3 -c 'import os, sys; n = os.stat(sys.argv[1]).st_dev; print(f\"{os.major(n)}:{os.minor(n)}\")' "
-                 f"{top}/$w)/read_ahead_kb; done"), "512\n512\n")
+                 f"{top}/$w)/read_ahead_kb; done"), "1024\n1024\n")
 
 
 @case
