@@ -75,7 +75,7 @@ as() { /bin/setpriv --reuid=1000 --regid=1000 --groups=36 --inh-caps=-all "$@"; 
 bulkhead() { as bulkhead "$@"; }
 # When it takes longer than it ever should: what stands where; and the machine ends.
 watch() {
-usleep ${STUCK}000000; echo "@stuck"; ps -o pid,stat,args | grep -v '\['; cat /tmp/open /tmp/snapped
+sleep $STUCK; echo "@stuck"; ps -o pid,stat,args | grep -v '\['; cat /tmp/open /tmp/snapped
 for t in /proc/[0-9]*/task/*; do echo "$t $(cat $t/comm) $(cut -d' ' -f3 $t/stat) $(cat $t/wchan) $(cat $t/syscall)"; done | grep -e bulkhead -e vcpu
 bulkhead ls & usleep 10000000; tail -n 20 $state/*.log $state/sandboxes/a/vmm.log $state/sandboxes/a/console.log
 poweroff -f
