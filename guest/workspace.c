@@ -240,7 +240,7 @@ static void start_helper(struct place *p, int dev)
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		/* A port that a helper holds cannot be opened again. */
 		if (dev >= 0 && dev != HELPER_FD)
-			dev = dup2(dev, HELPER_FD);
+			dev = dup3(dev, HELPER_FD, O_CLOEXEC); /* git, which a clone's starts, is not to have it */
 		syscall(SYS_close_range, dev >= 0 ? HELPER_FD + 1u : HELPER_FD + 0u, ~0u, 0);
 		const int r = dev >= 0 ? mount_place(p, index, dev) : renew_place(p);
 		_exit(-r);

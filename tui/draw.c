@@ -275,7 +275,7 @@ void draw_frame(struct app *a, int rows, int cols)
 		a->focus = FOCUS_LIST;
 	if (a->focus == FOCUS_SECOND && a->page == PAGE_DIFF)
 		a->focus = FOCUS_MAIN;
-	if (a->focus == FOCUS_SECOND && !l->second.rows && a->typing && l->main.rows) { /* the window became too narrow for two */
+	if (a->focus == FOCUS_SECOND && !l->second.rows && a->typing && l->main.rows && a->second[0]) { /* the window became too narrow for two */
 		char first[sizeof(a->second)];
 
 		str_copy(first, sizeof(first), a->selected);

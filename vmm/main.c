@@ -261,6 +261,8 @@ static void on_start(struct vmm *v, const struct child_head *h, struct rbuf *r, 
 
 	if (v->started || vmm_start_unpack(r, &s) < 0 || nfds != (s.restore ? (size_t)VMM_FD_RESTORE_NUM : (size_t)VMM_FD_NUM)) {
 		log_error("the supervisor sent a VMM_START that cannot be");
+		if (v->started) /* a machine runs: it is not to end for that */
+			return;
 		exit(1);
 	}
 	v->started = true;
