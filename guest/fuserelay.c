@@ -12,15 +12,18 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/base/clock.h"
 #include "core/base/fd.h"
 #include "core/base/log.h"
+#include "core/base/str.h"
 #include "core/proto/fs.h"
 #include "guest/ahead.h"
 #include "guest/fuselane.h"
 #include "guest/fuseside.h"
+#include "guest/fusewindow.h"
 #include "guest/loop.h"
 
 #define ASKED_MAX 512u      /* requests under way; more wait in the kernel */
@@ -31,6 +34,7 @@
 #define LATER_MAX 4096u     /* bytes of requests that nobody waits for: they leave with the next one, */
 #define LATER_MS 10         /* or after this */
 #define TURN 16             /* requests a wake-up */
+#define WRITE_HEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 
 struct fuserelay {
 	const struct fuserelay_ops *ops;
@@ -39,12 +43,13 @@ struct fuserelay {
 	struct fuseside *side;
 	struct watch dev_w;
 	struct gstream *st;     /* NULL: nobody is there */
-	struct fuselane lane;   /* open: messages go there and not by st */
+	struct fuselane lane;   /* open: messages go there and not by st, */
+	struct fusewindow window; /* and contents by this */
 	struct buf in;          /* of the host, not yet whole */
 	struct buf out;         /* one request, and those that went along; what has not been taken of it */
 	struct buf later;       /* requests that nobody waits for */
 	struct timer later_due;
-	struct { uint64_t unique; struct ahead_change change; } asked[ASKED_MAX];
+	struct { uint64_t unique; struct ahead_change change; uint8_t place; } asked[ASKED_MAX];
 	size_t nasked;
 	struct ahead *ahead;
 	uint8_t init[256];      /* the kernel's INIT */
@@ -74,30 +79,58 @@ static void answer_error(struct fuserelay *r, uint64_t unique, int error)
 	to_kernel(r, &h, sizeof(h));
 }
 
-static void add_asked(struct fuserelay *r, uint64_t unique, struct ahead_change change)
+static void add_asked(struct fuserelay *r, uint64_t unique, struct ahead_change change, unsigned place)
 {
 	ahead_change_begins(r->ahead, &change);
+	fusewindow_take(&r->window, place);
 	r->asked[r->nasked].unique = unique;
+	r->asked[r->nasked].place = (uint8_t)place;
 	r->asked[r->nasked++].change = change;
 }
 
-/* Was it asked? Then it is no longer under way. */
-static bool take_asked(struct fuserelay *r, uint64_t unique)
+/* Was it asked? Then it is no longer under way, and its place in the window, 0 none, is free but not yet used again. */
+static bool take_asked(struct fuserelay *r, uint64_t unique, unsigned *place)
 {
 	for (size_t i = 0; i < r->nasked; i++)
 		if (r->asked[i].unique == unique) {
 			ahead_change_ends(r->ahead, &r->asked[i].change);
+			*place = r->asked[i].place;
+			fusewindow_free(&r->window, *place);
 			r->asked[i] = r->asked[--r->nasked];
 			return true;
 		}
 	return false;
 }
 
+/* The answer to a request with a place: of a READ the message says but how much lies there. */
+static void put_answer(struct fuserelay *r, const uint8_t *p, size_t n, unsigned place)
+{
+	struct fuse_out_header h;
+	uint32_t size;
+
+	memcpy(&h, p, sizeof(h));
+	if (place == 0 || n != sizeof(h) + sizeof(size)) {
+		to_kernel(r, p, n);
+		return;
+	}
+	memcpy(&size, p + sizeof(h), sizeof(size));
+	size = size < FS_PLACE_SIZE ? size : FS_PLACE_SIZE;
+	h.len = (uint32_t)sizeof(h) + size;
+	const struct iovec v[] = { { &h, sizeof(h) }, { fusewindow_at(&r->window, place), size } };
+	if (r->dev >= 0 && writev(r->dev, v, ARRAY_SIZE(v)) < 0 && errno != ENOENT)
+		log_debug("the kernel does not take an answer: %s", strerror(errno));
+}
+
 static void on_message(struct fuserelay *r, const uint8_t *p, size_t n)
 {
 	struct fuse_out_header h;
+	unsigned place;
 
 	memcpy(&h, p, sizeof(h));
+	if (h.unique == 0 && h.error == FS_WINDOW) {
+		r->window.lent = r->window.base != NULL;
+		return;
+	}
 	if (h.unique == 0 && h.error == FS_AHEAD) {
 		ahead_put(r->ahead, p + sizeof(h), n - sizeof(h));
 		return;
@@ -118,8 +151,8 @@ static void on_message(struct fuserelay *r, const uint8_t *p, size_t n)
 	const bool init = h.unique == r->init_unique && !r->up;
 	if (r->init_again && init)
 		r->init_again = false;
-	else if (take_asked(r, h.unique))
-		to_kernel(r, p, n);
+	else if (take_asked(r, h.unique, &place))
+		put_answer(r, p, n, place);
 	if (init) {
 		const bool again = r->was_up;
 
@@ -137,6 +170,7 @@ static void lost(struct fuserelay *r)
 
 	r->st = NULL;
 	fuselane_close(&r->lane);
+	fusewindow_lost(&r->window);
 	r->up = r->init_again = false;
 	for (size_t i = 0; i < r->nasked; i++)
 		if (r->asked[i].unique != r->init_unique || r->was_up)
@@ -211,6 +245,16 @@ static void on_gone(void *arg)
 static const struct gstream_ops stream_ops = { .on_data = on_data, .on_eof = on_end, .on_room = on_room, .on_gone = on_gone };
 static const struct fuselane_ops lane_ops = { .on_input = on_input, .on_room = on_room, .on_gone = on_end };
 
+static void lend_window(struct fuserelay *r, const uint8_t *sign)
+{
+	struct fuse_in_header h = { .len = (uint32_t)(sizeof(h) + sizeof(r->window.at)), .opcode = FS_WINDOW, .unique = 2 };
+
+	if (!fusewindow_make(&r->window, sign))
+		return;
+	buf_put(&r->out, &h, sizeof(h));
+	buf_put(&r->out, &r->window.at, sizeof(r->window.at));
+}
+
 void fuserelay_attach(struct fuserelay *r, struct gstream *st, const char *lane, const uint8_t *sign, const struct gstream_ops **ops, void **arg)
 {
 	int e;
@@ -226,11 +270,13 @@ void fuserelay_attach(struct fuserelay *r, struct gstream *st, const char *lane,
 	*arg = r;
 	if (lane && (e = fuselane_open(&r->lane, lane, sign)) < 0)
 		log_warn("a workspace goes without '%s': %s", lane, strerror(-e));
+	else if (lane)
+		lend_window(r, sign);
 	if (r->ninit > 0) {
 		buf_put(&r->out, r->init, r->ninit);
 		r->init_again = r->was_up;
 		if (!r->was_up)
-			add_asked(r, r->init_unique, (struct ahead_change){ .what = AHEAD_NOTHING });
+			add_asked(r, r->init_unique, (struct ahead_change){ .what = AHEAD_NOTHING }, 0);
 	}
 	pump(r);
 }
@@ -380,12 +426,44 @@ static bool is_for_later(struct fuserelay *r, const struct fuse_in_header *h, ui
 	return true;
 }
 
+/*
+ * One request of the kernel's to msg, of FUSE_REQUEST_MAX bytes; bytes or -1. What a write is to write stays in a place of the window, if one is free, and so
+ * will what a read is to bring: *place.
+ */
+static ssize_t read_one(struct fuserelay *r, uint8_t *msg, struct fuse_in_header *h, unsigned *place)
+{
+	const unsigned free_place = fusewindow_find(&r->window);
+	uint8_t *const beside = free_place ? fusewindow_at(&r->window, free_place) : NULL;
+	const struct iovec v[] = { { msg, beside ? WRITE_HEAD : FUSE_REQUEST_MAX }, { beside, beside ? FS_PLACE_SIZE : 0 } };
+	ssize_t n = readv(r->dev, v, beside ? 2 : 1);
+
+	*place = 0;
+	if (n < (ssize_t)sizeof(*h))
+		return n;
+	memcpy(h, msg, sizeof(*h));
+	if (beside && (h->opcode == FUSE_READ || (h->opcode == FUSE_WRITE && n > (ssize_t)WRITE_HEAD))) {
+		const uint16_t number = (uint16_t)free_place;
+
+		*place = free_place;
+		memcpy(msg + FS_PLACE_AT, &number, sizeof(number));
+		if (h->opcode == FUSE_WRITE) {
+			n = WRITE_HEAD;
+			h->len = (uint32_t)n;
+			memcpy(msg, &h->len, sizeof(h->len));
+		}
+	} else if (beside && n > (ssize_t)WRITE_HEAD) {
+		memcpy(msg + WRITE_HEAD, beside, (size_t)n - WRITE_HEAD);
+	}
+	return n;
+}
+
 /* One request of the kernel's: false when there is none. */
 static bool take_one(struct fuserelay *r)
 {
 	static uint8_t msg[FUSE_REQUEST_MAX];
-	const ssize_t n = read(r->dev, msg, sizeof(msg));
 	struct fuse_in_header h;
+	unsigned place;
+	const ssize_t n = read_one(r, msg, &h, &place);
 
 	if (n < 0 && (errno == ENOENT || errno == EINTR))
 		return true; /* it was interrupted before we had it */
@@ -395,7 +473,6 @@ static bool take_one(struct fuserelay *r)
 	}
 	if (n < (ssize_t)sizeof(h))
 		return false;
-	memcpy(&h, msg, sizeof(h));
 	if (h.opcode == FUSE_INIT && (size_t)n <= sizeof(r->init)) {
 		memcpy(r->init, msg, (size_t)n);
 		r->ninit = (size_t)n;
@@ -422,7 +499,7 @@ static bool take_one(struct fuserelay *r)
 		return true;
 	put_later(r);
 	if (is_answered(h.opcode))
-		add_asked(r, h.unique, ahead_change_of(h.opcode, h.nodeid, msg + sizeof(h), (size_t)n - sizeof(h)));
+		add_asked(r, h.unique, ahead_change_of(h.opcode, h.nodeid, msg + sizeof(h), (size_t)n - sizeof(h)), place);
 	send_one(r, msg, (size_t)n);
 	return true;
 }

@@ -13,6 +13,8 @@ void channel_close(struct channel **c)
 
 	if (!it)
 		return;
+	if (it->lanes > 0)
+		fd_close(&it->memory);
 	while (it->lanes > 0)
 		close(it->lane[--it->lanes]);
 	it->ops->close(it);

@@ -45,6 +45,7 @@ struct channel {
 	} listener[CHANNEL_LISTENERS_MAX];
 	int lane[CHANNEL_LANES_MAX]; /* of `lanes`: the host's ends of ports beside the channel (core/proto/fs.h), owned; closed with it */
 	unsigned lanes;
+	int memory; /* where there are lanes: the machine's memory as a file (FS_WINDOW there), owned; closed with it */
 };
 
 /* 0; -EAGAIN the guest is not up; -EMFILE too many. */

@@ -9,6 +9,7 @@
 
 #include "core/base/fd.h"
 #include "core/base/log.h"
+#include "core/base/str.h"
 #include "core/loop/seq.h"
 #include "core/proto/child.h"
 #include "core/proto/fs.h"
@@ -30,11 +31,14 @@ static int answer(struct dial *d, uint32_t type, uint32_t port, uint32_t token, 
 {
 	const struct dial_msg msg = { .type = type, .gen = d->gen, .port = port, .token = token };
 	const bool has_lane = type == DIAL_OK && port == AGENT_PORT_FS && token < d->m->lanes;
-	const int fds[2] = { fd, has_lane ? d->m->lane[token] : -1 };
+	const int fds[3] = { fd, has_lane ? d->m->lane[token] : -1, has_lane ? d->m->memory : -1 };
+	size_t n = 0;
 	uint8_t out[DIAL_MSG_SIZE];
 
 	dial_pack(out, &msg);
-	return d->seq ? seq_send(d->seq, out, sizeof(out), fds, fd < 0 ? 0 : has_lane ? 2 : 1) : -EPIPE;
+	while (n < ARRAY_SIZE(fds) && fds[n] >= 0)
+		n++;
+	return d->seq ? seq_send(d->seq, out, sizeof(out), fds, n) : -EPIPE;
 }
 
 static void unlink_request(struct request *r)

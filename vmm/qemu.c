@@ -73,10 +73,10 @@ static void add_disk(struct qemu_args *a, const char *id, int fd, int set, const
 
 int qemu_args(struct qemu_args *a, const struct vmm_start *s, int kvm, unsigned tsc_khz)
 {
-	static const char *const fixed[] = {
+	const char *const fixed[] = {
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-M", "microvm,acpi=on,isa-serial=on",
+		"-M", s->lanes > 0 ? "microvm,acpi=on,isa-serial=on,memory-backend=memory" : "microvm,acpi=on,isa-serial=on",
 		"-global", "virtio-mmio.force-legacy=false",
 	};
 	char clock[40] = "";
@@ -97,6 +97,10 @@ int qemu_args(struct qemu_args *a, const struct vmm_start *s, int kvm, unsigned 
 	add(a, "%u", s->vcpus);
 	add(a, "-m");
 	add(a, "%uM", s->memory_mib);
+	if (s->lanes > 0) { /* of which bulkhead-fs sees what the guest lends it */
+		add(a, "-object");
+		add(a, "memory-backend-file,id=memory,size=%uM,mem-path=/dev/fd/%d,share=on", s->memory_mib, QEMU_FD_MEMORY);
+	}
 	add(a, "-kernel");
 	add(a, "/dev/fd/%d", QEMU_FD_KERNEL);
 	add(a, "-initrd");
@@ -202,7 +206,7 @@ static int open_proc(pid_t pid, const char *what)
 	return path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 }
 
-static int start(struct machine *m, uv_loop_t *loop, struct machine_config *c, int channel, int qmp_fd, const int *lane, struct err *e)
+static int start(struct machine *m, uv_loop_t *loop, struct machine_config *c, int channel, int qmp_fd, int memory, const int *lane, struct err *e)
 {
 	struct qemu_args a;
 	AUTO_FREE char *path = probe_qemu_path();
@@ -213,12 +217,12 @@ static int start(struct machine *m, uv_loop_t *loop, struct machine_config *c, i
 	AUTO_FD disk_ro = again ? open(again, O_RDONLY | O_CLOEXEC) : -1;
 	if (disk_ro < 0)
 		return err_errno(e, errno, "cannot start the machine: its disk cannot be read");
-	int fds[QEMU_FD_LANE - QEMU_FD_KERNEL + CHANNEL_LANES_MAX] = { c->kernel, c->initrd, c->base, c->disk, disk_ro, c->console, channel, qmp_fd };
+	int fds[QEMU_FD_LANE - QEMU_FD_KERNEL + CHANNEL_LANES_MAX] = { c->kernel, c->initrd, c->base, c->disk, disk_ro, c->console, channel, qmp_fd, memory };
 	memcpy(fds + QEMU_FD_LANE - QEMU_FD_KERNEL, lane, c->start.lanes * sizeof(*lane));
 	int r = qemu_args(&a, &c->start, c->start.kvm_usable, probe_tsc_khz());
 	if (r == 0) {
 		/* Not a session of its own: it dies with us in every case, and a terminal is not ours either. */
-		const struct proc_opts o = { .path = path, .argv = a.v, .fds = fds, .nfds = QEMU_FD_LANE - QEMU_FD_KERNEL + c->start.lanes, .out_fd = 2, .die_with_us = true };
+		const struct proc_opts o = { .path = path, .argv = a.v, .fds = fds, .nfds = c->start.lanes > 0 ? QEMU_FD_LANE - QEMU_FD_KERNEL + c->start.lanes : QEMU_FD_MEMORY - QEMU_FD_KERNEL, .out_fd = 2, .die_with_us = true };
 
 		r = proc_spawn(&m->proc, loop, &o, on_exit_, m, e);
 	} else {
@@ -236,12 +240,18 @@ static void qemu_destroy(struct machine **mp);
 
 _Static_assert(CHANNEL_LANES_MAX >= WORKSPACES_MAX && QEMU_FD_LANE - QEMU_FD_KERNEL + CHANNEL_LANES_MAX <= FD_PASS_MAX, "vmm_start.lanes fits");
 
-/* A lane for each workspace: QEMU's ends in lane[], ours in the channel. */
-static int make_lanes(struct channel *c, unsigned n, int *lane)
+/* A lane for each workspace: QEMU's ends in lane[], ours in the channel, and the machine's memory with them. */
+static int make_lanes(struct channel *c, unsigned n, uint32_t memory_mib, int *lane)
 {
 	const int kept = FS_LANE_KEPT;
 	int pair[2];
 
+	if (n == 0)
+		return 0;
+	const int memory = fd_memory("guest-memory", (uint64_t)memory_mib << 20, 0);
+	if (memory < 0)
+		return memory;
+	c->memory = memory;
 	for (unsigned i = 0; i < n; i++) {
 		if (fd_pair(SOCK_STREAM, pair) < 0)
 			return -errno;
@@ -275,10 +285,10 @@ static int qemu_create(struct machine **out, struct channel **chan, uv_loop_t *l
 	}
 	if (r == 0 && (r = muxhost_open_take(chan, loop, steal_fd(&channel[0]), c->gen, c->channel_events, arg)) < 0)
 		err_errno(e, -r, "cannot prepare the channel");
-	if (r == 0 && (r = make_lanes(*chan, c->start.lanes, lane)) < 0)
-		err_errno(e, -r, "cannot make QEMU's sockets");
+	if (r == 0 && (r = make_lanes(*chan, c->start.lanes, c->start.memory_mib, lane)) < 0)
+		err_errno(e, -r, "cannot make QEMU's lanes and memory");
 	if (r == 0)
-		r = start(m, loop, c, channel[1], monitor[1], lane, e);
+		r = start(m, loop, c, channel[1], monitor[1], c->start.lanes > 0 ? (*chan)->memory : -1, lane, e);
 	for (size_t i = 0; i < ARRAY_SIZE(lane); i++)
 		fd_close(&lane[i]);
 	fd_close(&monitor[1]);

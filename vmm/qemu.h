@@ -8,7 +8,7 @@
 #include "core/proto/child.h"
 
 /* Where each descriptor lies in QEMU's process; those of its lanes come last. */
-enum qemu_fd { QEMU_FD_KERNEL = 3, QEMU_FD_INITRD, QEMU_FD_BASE, QEMU_FD_DISK, QEMU_FD_DISK_RO, QEMU_FD_CONSOLE, QEMU_FD_CHANNEL, QEMU_FD_QMP, QEMU_FD_LANE };
+enum qemu_fd { QEMU_FD_KERNEL = 3, QEMU_FD_INITRD, QEMU_FD_BASE, QEMU_FD_DISK, QEMU_FD_DISK_RO, QEMU_FD_CONSOLE, QEMU_FD_CHANNEL, QEMU_FD_QMP, QEMU_FD_MEMORY, QEMU_FD_LANE };
 
 #define QEMU_ARGS_MAX 96
 struct qemu_args {

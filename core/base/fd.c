@@ -177,6 +177,15 @@ int fd_peer(int sock, uid_t *uid, pid_t *pid)
 	return 0;
 }
 
+int fd_memory(const char *name, uint64_t bytes, unsigned flags)
+{
+	AUTO_FD fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
+
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
 int fd_memfd(const char *name, const void *p, size_t n)
 {
 	AUTO_FD fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -11,7 +11,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define FD_PASS_MAX 16 /* most descriptors in one message */
+#define FD_PASS_MAX 20 /* most descriptors in one message */
 
 static inline void fd_cleanup(int *fd) { if (*fd >= 0) close(*fd); }
 static inline void free_cleanup(void *p) { free(*(void **)p); }
@@ -41,6 +41,8 @@ int fd_pair(int type, int out[2]);
 int fd_peer(int sock, uid_t *uid, pid_t *pid);
 /* Directories that this user may watch with inotify(7), all processes together. */
 size_t fd_watches_of_user(void);
+/* A machine's memory: a memfd of so many zero bytes that neither grows nor shrinks; `flags` beside MFD_CLOEXEC and MFD_ALLOW_SEALING. fd or -errno. */
+int fd_memory(const char *name, uint64_t bytes, unsigned flags);
 /* A sealed memfd that holds the bytes, positioned at 0; fd or -errno. */
 int fd_memfd(const char *name, const void *p, size_t n);
 

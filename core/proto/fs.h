@@ -63,6 +63,22 @@
 #define FS_LANE_SIGN 16u
 #define FS_LANE_KEPT (1024u * 1024u) /* bytes that the host's kernel may hold for it, each way */
 
+/*
+ * With a lane the guest may lend FS_WINDOW_SIZE bytes of its memory, so that contents need not pass through the port: a message FS_WINDOW behind its sign (FUSE's
+ * head, the opcode, and u64 the guest-physical address, a multiple of the size; at its start in memory lies the sign). A host that takes it says so by a message with
+ * unique 0 and "error" FS_WINDOW. From then on a request may have the number of a place (1 to FS_PLACES, at that many FS_PLACE_SIZE from the start) in the last two
+ * bytes of FUSE's head, which are zero otherwise: a WRITE's contents are there and not in the message, and of a READ that succeeds the answer is u32 how many
+ * bytes the host has put there. A place belongs to its request until that is answered.
+ */
+#define FS_WINDOW 7102
+#define FS_WINDOW_SIZE (2u * 1024u * 1024u)
+#define FS_PLACE_SIZE (512u * 1024u)
+#define FS_PLACES 3u
+#define FS_PLACE_AT 38u /* in FUSE's head */
+/* A machine's memory as a file: what lies below FS_MEMORY_LOW, directly followed by what lies from FS_MEMORY_HIGH on; nothing is between (QEMU, hw/i386/microvm.c). */
+#define FS_MEMORY_LOW (UINT64_C(3) << 30)
+#define FS_MEMORY_HIGH (UINT64_C(4) << 30)
+
 enum workspace_mode {
 	WORKSPACE_REVIEW, /* the guest writes into a layer of its own over the host's directory, which it only reads */
 	WORKSPACE_RO,     /* it only reads */

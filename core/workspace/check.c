@@ -140,7 +140,7 @@ static bool setxattr(const uint8_t *p, size_t n, int *error, struct check_setxat
 	return true;
 }
 
-static bool body(uint32_t op, uint8_t *p, size_t n, int *error, struct check_setxattr *x)
+static bool body(uint32_t op, uint8_t *p, size_t n, size_t beside, int *error, struct check_setxattr *x)
 {
 	const struct shape *sh = &shapes[op];
 	uint8_t *at = p + sh->args;
@@ -172,7 +172,7 @@ static bool body(uint32_t op, uint8_t *p, size_t n, int *error, struct check_set
 		return setxattr(p, n, error, x);
 	case T_WRITE:
 		memcpy(&w, p, sizeof(w));
-		return w.size == left && left <= CHECK_DATA_MAX;
+		return w.size <= CHECK_DATA_MAX && (beside > 0 ? left == 0 && w.size <= beside : w.size == left);
 	case T_FORGETS:
 		memcpy(&f, p, sizeof(f));
 		return f.count <= CHECK_FORGETS_MAX && left == f.count * sizeof(struct fuse_forget_one);
@@ -192,7 +192,7 @@ static bool body(uint32_t op, uint8_t *p, size_t n, int *error, struct check_set
 	return used > 0 && used == left && size <= 65536;
 }
 
-enum check check_request(uint8_t *p, size_t n, int began, int *error, struct check_setxattr *x)
+enum check check_request(uint8_t *p, size_t n, int began, size_t beside, int *error, struct check_setxattr *x)
 {
 	struct fuse_in_header h;
 
@@ -208,7 +208,7 @@ enum check check_request(uint8_t *p, size_t n, int began, int *error, struct che
 		return silent ? CHECK_DROP : CHECK_REFUSE;
 	*error = EINVAL;
 	const size_t left = n - CHECK_HEAD;
-	if (left < shapes[h.opcode].args || !body(h.opcode, p + CHECK_HEAD, left, error, x))
+	if (left < shapes[h.opcode].args || !body(h.opcode, p + CHECK_HEAD, left, beside, error, x))
 		return silent ? CHECK_DROP : CHECK_REFUSE;
 	if (h.opcode == FUSE_LISTXATTR) {
 		uint32_t size;

@@ -30,8 +30,8 @@ struct check_setxattr { const char *name; const uint8_t *value; uint32_t size, f
 long check_length(const uint8_t *p, size_t n);
 /*
  * p[0..n) is one request, n = its length, p aligned to 8; an INIT is rewritten to what we speak. `began`: INIT was seen.
- * *error is a positive errno.
+ * `beside`: a WRITE's contents are not in the request but elsewhere, where so many fit; 0 they are in it. *error is a positive errno.
  */
-enum check check_request(uint8_t *p, size_t n, int began, int *error, struct check_setxattr *x);
+enum check check_request(uint8_t *p, size_t n, int began, size_t beside, int *error, struct check_setxattr *x);
 
 #endif

@@ -19,6 +19,7 @@
 #include "core/base/buf.h"
 #include "core/base/log.h"
 #include "core/workspace/share.h"
+#include "core/workspace/window.h"
 
 #define ROOT_ID 1u
 #define LEVELS_MAX 1024u    /* directories above one another */
@@ -98,6 +99,10 @@ struct share {
 	struct log_limit complaints;
 	uint64_t init_unique;    /* of the INIT that is being answered, 0 none */
 	size_t sweep_at;
+	struct window window;
+	int memory;              /* of the machine, borrowed; -1 none */
+	uint8_t sign[FS_LANE_SIGN];
+	uint8_t *place;          /* where in the window the contents of the request at hand are, or go to; NULL: in the message */
 	uint64_t *request;       /* one request, aligned: CHECK_REQUEST_MAX bytes */
 	uint8_t *data;           /* one reply's data: CHECK_DATA_MAX bytes */
 };

@@ -49,6 +49,7 @@ struct serving {
 	struct stream *s;     /* NULL: not connected */
 	struct stream *lane;  /* NULL: none, or the guest speaks on s */
 	struct stream *io;    /* of the two, the one the guest speaks on; NULL: it has not begun to */
+	int memory;           /* of the machine, with a lane; -1 */
 	uint8_t sign[FS_LANE_SIGN];
 	struct log_limit complaints;
 	bool dialing;
@@ -157,6 +158,7 @@ static void lost(struct serving *w)
 	stream_close(&w->lane);
 	w->io = NULL;
 	share_end(w->share);
+	fd_close(&w->memory);
 	if (w->watching)
 		uv_poll_stop(&w->watch);
 	if (w->fs->dial)
@@ -216,6 +218,8 @@ static bool begin(struct serving *w, struct stream *io)
 		lost(w);
 		return false;
 	}
+	if (io == w->lane)
+		share_memory(w->share, w->memory, w->sign);
 	log_limited(&w->complaints, 20, LOG_INFO, "workspace %u: connected%s", w->index, io == w->lane ? ", by its lane" : "");
 	if (w->watching)
 		uv_poll_start(&w->watch, UV_READABLE, on_change);
@@ -286,12 +290,14 @@ static void on_closed(void *arg, int why)
 static const struct stream_ops stream_ops = { .on_read = on_read, .on_eof = on_eof, .on_drain = on_drain, .on_closed = on_closed };
 static const struct stream_ops lane_ops = { .on_read = on_lane, .on_eof = on_eof, .on_drain = on_drain, .on_closed = on_closed };
 
-/* lane: -1 none. */
-static int open_streams_take(struct serving *w, int fd, int lane)
+/* lane, memory: -1 none. */
+static int open_streams_take(struct serving *w, int fd, int lane, int memory)
 {
 	uint8_t open[4 + FS_LANE_SIGN] = { w->index };
 	int r = stream_open_take(&w->s, w->fs->loop, fd, IN_MAX, OUT_MAX, &stream_ops, w);
 
+	fd_close(&w->memory);
+	w->memory = memory;
 	if (lane >= 0 && r == 0)
 		r = getrandom(w->sign, sizeof(w->sign), 0) == sizeof(w->sign) ? 0 : -EIO;
 	if (lane >= 0 && r == 0) {
@@ -305,9 +311,9 @@ static int open_streams_take(struct serving *w, int fd, int lane)
 	return r;
 }
 
-static void connected_take(struct serving *w, int fd, int lane)
+static void connected_take(struct serving *w, int fd, int lane, int memory)
 {
-	const int r = open_streams_take(w, fd, lane);
+	const int r = open_streams_take(w, fd, lane, memory);
 
 	if (r < 0) {
 		log_error("workspace %u cannot be served: %s", w->index, strerror(-r));
@@ -337,8 +343,8 @@ static void on_dialed(void *arg, const uint8_t *p, size_t n, int *fds, size_t nf
 		return;
 	struct serving *w = &f->w[m.token];
 	w->dialing = false;
-	if (m.type == DIAL_OK && (nfds == 1 || nfds == 2))
-		connected_take(w, steal_fd(&fds[0]), nfds == 2 ? steal_fd(&fds[1]) : -1);
+	if (m.type == DIAL_OK && nfds >= 1 && nfds <= 3)
+		connected_take(w, steal_fd(&fds[0]), nfds >= 2 ? steal_fd(&fds[1]) : -1, nfds == 3 ? steal_fd(&fds[2]) : -1);
 	else /* the guest is not up yet */
 		after_set(&w->redial, f->loop, REDIAL_MS, dial_one, w);
 }
@@ -410,7 +416,7 @@ static int prepare(struct fs *f, int *fds, struct err *e)
 	if ((r = jail_fs_below(&f->jail, dirs, n, e)) < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
-		f->w[i] = (struct serving){ .fs = f, .index = (uint8_t)i, .root = steal_fd(&fds[FS_FD_NUM + i]) };
+		f->w[i] = (struct serving){ .fs = f, .index = (uint8_t)i, .root = steal_fd(&fds[FS_FD_NUM + i]), .memory = -1 };
 		if ((r = make_share(f, &f->w[i], e)) < 0)
 			return r;
 	}

@@ -171,7 +171,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	struct share *s = fuse_req_userdata(req);
 	int error = -EBADF;
 	const struct handle *h = readable(s, ino, fi, &error);
-	size_t got = 0;
+	uint8_t *to = s->place ? s->place : s->data;
+	uint32_t got = 0;
 
 	if (!h || off < 0) {
 		done(req, h ? -EINVAL : error);
@@ -179,7 +180,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	}
 	size = size < CHECK_DATA_MAX ? size : CHECK_DATA_MAX;
 	while (got < size) {
-		const ssize_t n = pread(h->fd, s->data + got, size - got, off + (off_t)got);
+		const ssize_t n = pread(h->fd, to + got, size - got, off + (off_t)got);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -189,11 +190,14 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		}
 		if (n <= 0)
 			break;
-		got += (size_t)n;
+		got += (uint32_t)n;
 	}
 	h->node->known = true;
 	s->st.read += got;
-	fuse_reply_buf(req, (const char *)s->data, got);
+	if (s->place)
+		fuse_reply_buf(req, (const char *)&got, sizeof(got));
+	else
+		fuse_reply_buf(req, (const char *)to, got);
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
@@ -202,6 +206,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	const struct handle *h = file(s, ino, fi);
 	/* What a mapping wrote goes where it was mapped, also when its file is open to be appended to. */
 	const int append = (fi->flags & O_APPEND) && !fi->writepage ? RWF_APPEND : 0;
+	const uint8_t *from = s->place ? s->place : (const uint8_t *)buf;
 	size_t put = 0;
 	int error = 0;
 
@@ -211,7 +216,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	}
 	watch_before(s);
 	while (put < size) {
-		const struct iovec v = { .iov_base = (void *)(uintptr_t)(buf + put), .iov_len = size - put };
+		const struct iovec v = { .iov_base = (void *)(uintptr_t)(from + put), .iov_len = size - put };
 		const ssize_t n = pwritev2(h->fd, &v, 1, off + (off_t)put, append);
 
 		if (n < 0 && errno == EINTR)

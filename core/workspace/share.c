@@ -111,6 +111,39 @@ static void answer(struct share *s, uint64_t unique, int error)
 		buf_put(s->out, &h, sizeof(h));
 }
 
+/* The guest lends a window, or we go on without. */
+static void take_window(struct share *s, const uint8_t *p, size_t n)
+{
+	const struct fuse_out_header h = { .len = sizeof(h), .error = FS_WINDOW };
+	const int r = window_open(&s->window, s->memory, s->sign, p + CHECK_HEAD, n - CHECK_HEAD);
+
+	if (r == 0)
+		buf_put(s->out, &h, sizeof(h));
+	else
+		log_limited(&s->complaints, 5, LOG_WARN, "the memory that the guest lends for contents cannot be used: %s", strerror(-r));
+}
+
+/* Where the contents of the request at hand are. False: where there is no such place. */
+static bool find_place(struct share *s, struct fuse_in_header *h)
+{
+	uint8_t *head = (uint8_t *)s->request;
+	uint16_t number;
+
+	memcpy(&number, head + FS_PLACE_AT, sizeof(number));
+	memset(head + FS_PLACE_AT, 0, sizeof(number));
+	s->place = number > 0 ? window_place(&s->window, number) : NULL;
+	return number == 0 || (s->place && (h->opcode == FUSE_WRITE || h->opcode == FUSE_READ));
+}
+
+static enum check look(struct share *s, struct fuse_in_header *h, size_t n, int *error, struct check_setxattr *x)
+{
+	memcpy(h, s->request, sizeof(*h));
+	*error = EINVAL;
+	if (!find_place(s, h))
+		return CHECK_REFUSE;
+	return check_request((uint8_t *)s->request, n, s->began, s->place ? FS_PLACE_SIZE : 0, error, x);
+}
+
 /* ---- in ------------------------------------------------------------------------------------------------------------------------- */
 
 ssize_t share_take(struct share *s, const uint8_t *p, size_t n)
@@ -126,11 +159,15 @@ ssize_t share_take(struct share *s, const uint8_t *p, size_t n)
 		return -EBADMSG;
 	if (buf_room(s->out) < CHECK_REPLY_MAX)
 		return -EAGAIN;
+	memcpy(&h, p, sizeof(h));
+	if (h.opcode == FS_WINDOW && s->memory >= 0) {
+		take_window(s, p, (size_t)len);
+		return buf_ok(s->out) ? len : -EBADMSG;
+	}
 	memcpy(s->request, p, (size_t)len);
-	memcpy(&h, s->request, sizeof(h));
 	s->st.requests++;
 	const struct fuse_buf b = { .size = (size_t)len, .mem = s->request };
-	switch (check_request((uint8_t *)s->request, (size_t)len, s->began, &error, &x)) {
+	switch (look(s, &h, (size_t)len, &error, &x)) {
 	case CHECK_PASS:
 		s->init_unique = s->began ? 0 : h.unique;
 		fuse_session_process_buf(s->se, &b);
@@ -178,10 +215,18 @@ int share_begin(struct share *s, struct buf *out)
 	return 0;
 }
 
+void share_memory(struct share *s, int memory, const uint8_t sign[FS_LANE_SIGN])
+{
+	s->memory = memory;
+	memcpy(s->sign, sign, sizeof(s->sign));
+}
+
 void share_end(struct share *s)
 {
 	if (!s->se)
 		return;
+	window_close(&s->window);
+	s->memory = -1;
 	ahead_stop(s);
 	handles_clear(s);
 	tree_clear(s);
@@ -204,7 +249,7 @@ int share_create(struct share **out, const struct share_opts *o, struct err *e)
 	}
 	s->root = o->root;
 	s->proc = o->proc;
-	s->inotify = -1;
+	s->inotify = s->memory = -1;
 	s->readonly = o->readonly;
 	s->ahead = o->ahead;
 	s->hide = o->hide;

@@ -19,6 +19,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/err.h"
+#include "core/proto/fs.h"
 
 #define SHARE_UID 1000u /* the guest's agent: who owns what the host's user owns */
 #define SHARE_NOBODY 65534u
@@ -55,6 +56,11 @@ int share_create(struct share **out, const struct share_opts *o, struct err *e);
 void share_destroy(struct share **s);
 /* A new kernel's connection begins (INIT will come): inodes and handles of the last are forgotten. `out` is where replies go; borrowed. */
 int share_begin(struct share *s, struct buf *out);
+/*
+ * After share_begin(), where the guest may lend some of its memory (FS_WINDOW in core/proto/fs.h): the file that this is, borrowed until share_end(), and the
+ * sign it was given.
+ */
+void share_memory(struct share *s, int memory, const uint8_t sign[FS_LANE_SIGN]);
 /* No connection: nothing is sent. */
 void share_end(struct share *s);
 /*

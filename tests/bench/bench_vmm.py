@@ -148,7 +148,7 @@ ROWS = [
     ("disk, 4 KiB anywhere", "us", "load_seek", lambda us: us / 1000),
 ]
 # The rows of a machine that counts instructions, and their units there.
-COUNTED = {"ms": "million instructions", "": "one CPU", "MB/s": "instructions a byte", "us": "thousand instructions"}
+COUNTED = {"ms": "million instructions", "": "one CPU", "KiB": "KiB", "MB/s": "instructions a byte", "us": "thousand instructions"}
 
 
 def per_byte(us):

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -488,10 +489,10 @@ static void a_service_that_dies_is_no_orderly_end(void **state)
 	dial_close(&net);
 }
 
-/* Who dials for a workspace gets that workspace's lane as well, of which the machine keeps its own; nobody else does. */
+/* Who dials for a workspace gets that workspace's lane and the machine's memory as well, of which the machine keeps its own; nobody else does. */
 static void a_workspace_has_its_lane(void **state)
 {
-	static const struct { uint32_t port, token; size_t nfds; } want[] = { { AGENT_PORT_FS, 0, 2 }, { AGENT_PORT_FS, 1, 1 }, { AGENT_PORT_FS + 1, 0, 1 }, { AGENT_PORT_FS, 0, 2 } };
+	static const struct { uint32_t port, token; size_t nfds; } want[] = { { AGENT_PORT_FS, 0, 3 }, { AGENT_PORT_FS, 1, 1 }, { AGENT_PORT_FS + 1, 0, 1 }, { AGENT_PORT_FS, 0, 3 } };
 	struct dial *fs;
 	uint8_t raw[64];
 	char text[8];
@@ -501,6 +502,8 @@ static void a_workspace_has_its_lane(void **state)
 	greet();
 	assert_int_equal(fd_pair(SOCK_STREAM, lane), 0);
 	mux->lane[mux->lanes++] = lane[0];
+	mux->memory = fd_memory("memory", 4096, 0);
+	assert_true(mux->memory >= 0);
 	assert_int_equal(fd_pair(SOCK_SEQPACKET, pair), 0);
 	assert_int_equal(dial_open_take(&fs, &loop, pair[1], mux, 7, AGENT_PORT_FS, AGENT_PORT_FS + 1), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
@@ -519,7 +522,11 @@ static void a_workspace_has_its_lane(void **state)
 		assert_int_equal(dial_unpack(raw, DIAL_MSG_SIZE, &m), 0);
 		assert_int_equal(m.type, DIAL_OK);
 		assert_int_equal(nfds, want[i].nfds);
-		if (nfds == 2) {
+		if (nfds == 3) {
+			struct stat st;
+
+			assert_int_equal(fstat(fds[2], &st), 0);
+			assert_int_equal(st.st_size, 4096);
 			assert_int_equal(write(fds[1], "lane", 4), 4);
 			assert_int_equal(read(lane[1], text, sizeof(text)), 4);
 		}

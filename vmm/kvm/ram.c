@@ -24,9 +24,9 @@ int ram_create(struct ram *r, uint64_t bytes, enum vmm_pages pages, struct err *
 	*r = (struct ram){ .fd = -1 };
 	if (bytes == 0 || bytes % 4096 != 0 || bytes > UINT64_C(1) << 40)
 		return err_set(e, EINVAL, "a machine cannot have %llu bytes of memory", (unsigned long long)bytes);
-	AUTO_FD fd = memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING | (pool ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
-	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return err_errno(e, errno, "cannot make %llu MiB of guest memory", (unsigned long long)(bytes >> 20));
+	AUTO_FD fd = fd_memory("guest-memory", bytes, pool ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
+	if (fd < 0)
+		return err_errno(e, -fd, "cannot make %llu MiB of guest memory", (unsigned long long)(bytes >> 20));
 	/* From the pool it is reserved now: a guest that touches a page which is not there would kill us later. */
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (pool ? 0 : MAP_NORESERVE), fd, 0);
 	if (p == MAP_FAILED)

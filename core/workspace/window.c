@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/workspace/window.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+int window_open(struct window *w, int memory, const uint8_t sign[FS_LANE_SIGN], const uint8_t *body, size_t n)
+{
+	uint64_t at;
+	struct stat st;
+
+	window_close(w);
+	if (n != sizeof(at) || memory < 0 || fstat(memory, &st) < 0)
+		return -EBADMSG;
+	memcpy(&at, body, sizeof(at));
+	if (at >= FS_MEMORY_HIGH)
+		at = at - FS_MEMORY_HIGH + FS_MEMORY_LOW;
+	else if (at >= FS_MEMORY_LOW)
+		return -EBADMSG;
+	if (at % FS_WINDOW_SIZE != 0 || st.st_size < (off_t)FS_WINDOW_SIZE || at > (uint64_t)st.st_size - FS_WINDOW_SIZE)
+		return -EBADMSG;
+	uint8_t *p = mmap(NULL, FS_WINDOW_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, (off_t)at);
+	if (p == MAP_FAILED)
+		return -errno;
+	w->base = p;
+	if (memcmp(p, sign, FS_LANE_SIGN) == 0)
+		return 0;
+	window_close(w);
+	return -EBADMSG;
+}
+
+void window_close(struct window *w)
+{
+	if (w->base)
+		munmap(w->base, FS_WINDOW_SIZE);
+	w->base = NULL;
+}
+
+uint8_t *window_place(const struct window *w, unsigned number)
+{
+	return w->base && number >= 1 && number <= FS_PLACES ? w->base + (size_t)number * FS_PLACE_SIZE : NULL;
+}
