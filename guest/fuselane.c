@@ -2,6 +2,7 @@
 #include "guest/fuselane.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
@@ -24,10 +25,10 @@ static void gone(struct fuselane *l)
 static ssize_t read_some(struct fuselane *l)
 {
 	struct iovec part[PAGES];
-	size_t want = buf_room(&l->in);
+	size_t want = l->ring ? sizeof(l->wakes) : buf_room(&l->in);
 
 	want = want < PAGES * VIRTPORT_PAGE ? want : PAGES * VIRTPORT_PAGE;
-	uint8_t *p = want > 0 ? buf_reserve(&l->in, want) : NULL;
+	uint8_t *p = l->ring ? l->wakes : want > 0 ? buf_reserve(&l->in, want) : NULL;
 	if (!p)
 		return want > 0 ? -ENOMEM : 0;
 	int n = 0;
@@ -36,8 +37,36 @@ static ssize_t read_some(struct fuselane *l)
 	const ssize_t got = readv(l->fd, part, n);
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	buf_grew(&l->in, (size_t)got);
+	if (!l->ring)
+		buf_grew(&l->in, (size_t)got);
 	return got > 0 ? got : -EPIPE;
+}
+
+/* What lies in the ring, if anything does. */
+static bool look(void *arg)
+{
+	struct fuselane *l = arg;
+	const uint8_t *from = (const uint8_t *)l->ring + FS_RING_HEAD;
+	const uint32_t n = atomic_load_explicit(&l->ring->put, memory_order_acquire) - l->taken, at = l->taken % FS_RING_SIZE;
+	const size_t first = n < FS_RING_SIZE - at ? n : FS_RING_SIZE - at;
+
+	if (n == 0)
+		return false;
+	if (n > FS_RING_SIZE || buf_put(&l->in, from + at, first) < 0 || buf_put(&l->in, from, n - first) < 0) {
+		gone(l);
+		return true;
+	}
+	l->taken += n;
+	atomic_store_explicit(&l->ring->taken, l->taken, memory_order_release);
+	l->ops->on_input(l->arg, &l->in);
+	return true;
+}
+
+static void sleeps(void *arg, bool yes)
+{
+	struct fuselane *l = arg;
+
+	atomic_store(&l->ring->looks, !yes);
 }
 
 static bool find_sign(struct fuselane *l)
@@ -60,9 +89,11 @@ static void on_port(void *arg, uint32_t events)
 
 	for (int i = 0; i < READS && n > 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR); i++) {
 		n = read_some(l);
-		if (n > 0 && (l->synced || find_sign(l)))
+		if (n > 0 && !l->ring && (l->synced || find_sign(l)))
 			l->ops->on_input(l->arg, &l->in);
 		if (!fuselane_is_open(l))
+			return;
+		if (l->ring && look(l) && !fuselane_is_open(l))
 			return;
 		if (n > 0 && (size_t)n % VIRTPORT_PAGE != 0)
 			break; /* the last of what the host wrote */
@@ -132,8 +163,23 @@ size_t fuselane_write(struct fuselane *l, const uint8_t *p, size_t n)
 	return l->signed_ == sizeof(l->sign) ? write_all(l, p, n) : 0;
 }
 
+int fuselane_ring(struct fuselane *l, uint8_t *window)
+{
+	struct fs_ring *ring = (struct fs_ring *)(void *)(window + FS_RING_AT);
+
+	l->ring = ring;
+	l->taken = 0;
+	l->peek = (struct peek){ .look = look, .sleeps = sleeps, .arg = l };
+	const int r = loop_peek_add(&l->peek);
+	if (r < 0)
+		l->ring = NULL;
+	return r;
+}
+
 void fuselane_close(struct fuselane *l)
 {
+	loop_peek_del(&l->peek);
+	l->ring = NULL;
 	loop_del(&l->w);
 	fd_close(&l->fd);
 	buf_release(&l->in);

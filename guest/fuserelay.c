@@ -210,8 +210,16 @@ static void on_input(void *arg, struct buf *in)
 		}
 		if (buf_size(in) < len)
 			break;
+		const bool lent = r->window.lent;
 		on_message(r, buf_head(in), len);
 		buf_consume(in, len);
+		if (r->window.lent && !lent) {
+			buf_clear(in); /* the port but wakes us from here on */
+			if (fuselane_ring(&r->lane, r->window.base) < 0) {
+				on_end(r);
+				return;
+			}
+		}
 	}
 	/* While the device is watched it says itself when there is something. */
 	if (!(r->dev_w.events & EPOLLIN))

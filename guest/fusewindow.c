@@ -64,8 +64,10 @@ bool fusewindow_make(struct fusewindow *w, const uint8_t sign[FS_LANE_SIGN])
 	w->failed = w->failed || r < 0;
 	if (r < 0)
 		log_info("a workspace's contents go by the port: %s", strerror(-r));
-	if (w->base)
+	if (w->base) {
+		memset(w->base + FS_RING_AT, 0, sizeof(struct fs_ring));
 		memcpy(w->base, sign, FS_LANE_SIGN);
+	}
 	return w->base != NULL;
 }
 

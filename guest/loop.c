@@ -16,6 +16,7 @@ static struct epoll_event batch[BATCH];
 static int batch_n;
 static void (*each_turn)(void);
 static struct eager *eager; /* of this turn */
+static struct peek *peeks[LOOP_PEEKS];
 
 int loop_init(void)
 {
@@ -109,7 +110,50 @@ void loop_eager(struct eager *e)
 	eager = e;
 }
 
-/* Looks without sleeping; who does so in vain does it half as often from then on. */
+int loop_peek_add(struct peek *p)
+{
+	for (size_t i = 0; i < LOOP_PEEKS; i++)
+		if (!peeks[i]) {
+			peeks[i] = p;
+			p->sleeps(p->arg, false);
+			return 0;
+		}
+	return -ENOSPC;
+}
+
+void loop_peek_del(const struct peek *p)
+{
+	for (size_t i = 0; i < LOOP_PEEKS; i++)
+		if (peeks[i] == p)
+			peeks[i] = NULL;
+}
+
+static bool peek(void)
+{
+	bool seen = false;
+
+	for (size_t i = 0; i < LOOP_PEEKS; i++)
+		seen = (peeks[i] && peeks[i]->look(peeks[i]->arg)) || seen;
+	return seen;
+}
+
+static void peeks_sleep(bool yes)
+{
+	for (size_t i = 0; i < LOOP_PEEKS; i++)
+		if (peeks[i])
+			peeks[i]->sleeps(peeks[i]->arg, yes);
+}
+
+/* Waits for events, unless there is something to see. */
+static int wait_(int timeout)
+{
+	peeks_sleep(true);
+	const int n = epoll_wait(epfd, batch, BATCH, peek() ? 0 : timeout);
+	peeks_sleep(false);
+	return n;
+}
+
+/* Looks without sleeping: events, 0 none, or -1 there was something to see. Who does so in vain does it half as often from then on. */
 static int look_eagerly(struct eager *e)
 {
 	const uint64_t end = clock_ns() + EAGER_NS;
@@ -120,7 +164,7 @@ static int look_eagerly(struct eager *e)
 		return 0;
 	}
 	do
-		n = epoll_wait(epfd, batch, BATCH, 0);
+		n = peek() ? -1 : epoll_wait(epfd, batch, BATCH, 0);
 	while (n == 0 && clock_ns() < end);
 	e->misses = n != 0 ? 0 : e->misses < EAGER_MISSES_MAX ? (uint8_t)(e->misses + 1) : e->misses;
 	e->rest = (uint16_t)((1u << e->misses) - 1u);
@@ -135,12 +179,12 @@ void loop_turn(int most_ms)
 		each_turn();
 	if (most_ms >= 0 && (timeout < 0 || timeout > most_ms))
 		timeout = most_ms;
-	batch_n = eager && timeout != 0 ? look_eagerly(eager) : 0;
+	struct eager *const e = eager;
 	eager = NULL;
-	if (batch_n == 0)
-		batch_n = epoll_wait(epfd, batch, BATCH, timeout);
-	if (batch_n < 0 && errno != EINTR)
+	int n = e && timeout != 0 ? look_eagerly(e) : 0;
+	if (n == 0 && (n = wait_(timeout)) < 0 && errno != EINTR)
 		abort();
+	batch_n = n;
 	for (int i = 0; i < batch_n; i++) {
 		struct watch *w = batch[i].data.ptr;
 

@@ -34,7 +34,21 @@ struct eager {
 	uint16_t rest;  /* turns until it is tried again */
 };
 
+/*
+ * Memory that another writes: no descriptor tells when. look() takes what is there, false nothing; it is asked before the loop sleeps, and all the time while
+ * it is eager. sleeps(true) comes before the last look before the loop sleeps, sleeps(false) when it has.
+ */
+struct peek {
+	bool (*look)(void *arg);
+	void (*sleeps)(void *arg, bool yes);
+	void *arg;
+};
+#define LOOP_PEEKS 8u
+
 int loop_init(void);
+/* Kept by the caller until loop_peek_del(), which look() may call. 0 or -ENOSPC. */
+int loop_peek_add(struct peek *p);
+void loop_peek_del(const struct peek *p);
 int loop_add(struct watch *w, int fd, uint32_t events, void (*fn)(void *, uint32_t), void *arg);
 void loop_want(struct watch *w, uint32_t events); /* no system call when nothing changes */
 void loop_del(struct watch *w);

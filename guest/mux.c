@@ -142,6 +142,20 @@ static void start_over(void)
 	buf_clear(&mux.out);
 }
 
+/*
+ * What came is not what the host said: somebody took bytes from the port or put some there. Who waits on the host is told by a HELLO that is none of the
+ * protocol's, for which it ends the channel: it would wait for ever, as what was asked of us may be among what is lost.
+ */
+static void lost_the_thread(const char *how)
+{
+	const bool was = mux.up;
+
+	log_limited(&mux.complaints, 5, LOG_ERROR, "%s: the channel begins anew", how);
+	start_over();
+	if (was)
+		mux_put_hello(&mux.out, 0);
+}
+
 /* ---- out ------------------------------------------------------------------------------------------------------------------ */
 
 /* Poll interest follows from what there is to do. */
@@ -165,8 +179,7 @@ static bool flush(void)
 
 	if (!buf_ok(&mux.out)) {
 		/* Cannot be while RESERVE holds; if it is, bytes are missing in the middle and nothing after them has meaning. */
-		log_limited(&mux.complaints, 5, LOG_ERROR, "the channel's queue ran over: it begins anew");
-		start_over();
+		lost_the_thread("the channel's queue ran over");
 	}
 	while (buf_size(&mux.out) > 0) {
 		const ssize_t n = write(mux.fd, buf_head(&mux.out), buf_size(&mux.out));
@@ -553,8 +566,7 @@ static void parse(void)
 			buf_consume(&mux.in, used);
 			continue;
 		}
-		log_limited(&mux.complaints, 5, LOG_ERROR, "the host sent what is no frame: the channel begins anew");
-		start_over();
+		lost_the_thread("the host sent what is no frame");
 		buf_consume(&mux.in, 1); /* what looked like a HELLO and is none is not found again */
 	}
 }

@@ -323,7 +323,7 @@ static void on_frame(struct muxhost *m, const struct mux_frame *f)
 {
 	if (f->type == MUX_HELLO) {
 		if (m->up) {
-			broken(m, "the guest said hello twice");
+			broken(m, "the guest's agent lost the thread of the channel; something inside took bytes from it");
 			return;
 		}
 		m->up = true;

@@ -69,12 +69,24 @@
  * unique 0 and "error" FS_WINDOW. From then on a request may have the number of a place (1 to FS_PLACES, at that many FS_PLACE_SIZE from the start) in the last two
  * bytes of FUSE's head, which are zero otherwise: a WRITE's contents are there and not in the message, and of a READ that succeeds the answer is u32 how many
  * bytes the host has put there. A place belongs to its request until that is answered.
+ *
+ * What the host says after that message it puts into a ring at FS_RING_AT of that memory, and the port brings but a byte, of any value, for a guest that does not
+ * look into it: `looks` is 0. Each side counts bytes (modulo 2^32) and writes its own half alone: what is put and not taken lies from put % FS_RING_SIZE backwards. Who
+ * is to sleep first stores `looks` 0, then looks once more; who has put first stores `put`, then loads `looks`.
  */
 #define FS_WINDOW 7102
 #define FS_WINDOW_SIZE (2u * 1024u * 1024u)
 #define FS_PLACE_SIZE (512u * 1024u)
 #define FS_PLACES 3u
 #define FS_PLACE_AT 38u /* in FUSE's head */
+#define FS_RING_AT 4096u
+#define FS_RING_SIZE (256u * 1024u) /* bytes, FS_RING_HEAD behind its start */
+#define FS_RING_HEAD 128u
+struct fs_ring {
+	_Atomic uint32_t looks, taken; /* the guest's */
+	uint8_t apart[56];
+	_Atomic uint32_t put;          /* the host's */
+};
 /* A machine's memory as a file: what lies below FS_MEMORY_LOW, directly followed by what lies from FS_MEMORY_HIGH on; nothing is between (QEMU, hw/i386/microvm.c). */
 #define FS_MEMORY_LOW (UINT64_C(3) << 30)
 #define FS_MEMORY_HIGH (UINT64_C(4) << 30)

@@ -4,7 +4,7 @@
  *
  * Header, little endian:  u32 stream | u16 length | u8 type | u8 zero,  then length bytes (<= MUX_DATA_MAX).
  * Both sides begin with HELLO on stream 0 and send nothing else until they have seen the peer's. A second HELLO from
- * the host (new generation: a restored snapshot) resets every stream. The host opens odd stream numbers, the guest
+ * the host (new generation: a restored snapshot) resets every stream; one from the guest says that it lost the thread (bytes were taken from its port), and ends the channel. The host opens odd stream numbers, the guest
  * even ones; a number is free again once both sides are done with it (both sent EOF or either sent RESET).
  *
  * Credit: OPEN and OPENED announce how many DATA bytes the sender of the message is ready to take on this stream; CREDIT adds

@@ -100,6 +100,7 @@ struct share {
 	uint64_t init_unique;    /* of the INIT that is being answered, 0 none */
 	size_t sweep_at;
 	struct window window;
+	struct buf beside;       /* `out` while there is a window: on its way to the ring there */
 	int memory;              /* of the machine, borrowed; -1 none */
 	uint8_t sign[FS_LANE_SIGN];
 	uint8_t *place;          /* where in the window the contents of the request at hand are, or go to; NULL: in the message */

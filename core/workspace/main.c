@@ -35,7 +35,7 @@
 #define MEMORY_MAX (UINT64_C(2) << 30)
 #define REDIAL_MS 20u
 #define IN_MAX (CHECK_REQUEST_MAX + 65536u)
-#define OUT_MAX (8u * CHECK_REPLY_MAX)
+#define ROOM_MS 1u /* a guest that has no time to take its replies is looked at again so soon */
 #define STATS_MS 1000u
 #define NOTES_MAX 512u
 
@@ -55,7 +55,7 @@ struct serving {
 	bool dialing;
 	uv_poll_t watch;
 	bool watching;
-	struct after *redial;
+	struct after *redial, *room;
 };
 
 struct fs {
@@ -159,10 +159,39 @@ static void lost(struct serving *w)
 	w->io = NULL;
 	share_end(w->share);
 	fd_close(&w->memory);
+	after_cancel(&w->room);
 	if (w->watching)
 		uv_poll_stop(&w->watch);
 	if (w->fs->dial)
 		after_set(&w->redial, w->fs->loop, REDIAL_MS, dial_one, w);
+}
+
+static void on_room(void *arg);
+
+/* Replies leave; false: it is lost. */
+static bool flush(struct serving *w)
+{
+	bool wake;
+	const ssize_t waits = share_flush(w->share, &wake);
+
+	if (waits < 0) {
+		log_limited(&w->complaints, 5, LOG_WARN, "workspace %u: the guest took what was not there: its stream is closed", w->index);
+		lost(w);
+		return false;
+	}
+	if (wake && stream_pending(w->io) == 0)
+		buf_put(stream_out(w->io), "", 1);
+	stream_flush(w->io);
+	if (w->io && waits > 0)
+		after_set(&w->room, w->fs->loop, ROOM_MS, on_room, w);
+	return w->io != NULL;
+}
+
+/* Something stands for want of room: on_drain is to come. With a window that is flush()'s affair. */
+static void want_room(struct serving *w)
+{
+	if (!share_has_window(w->share))
+		stream_want_drain(w->io);
 }
 
 static void on_change(uv_poll_t *p, int status, int events)
@@ -174,35 +203,35 @@ static void on_change(uv_poll_t *p, int status, int events)
 	if (!w->io)
 		return;
 	share_changes(w->share);
-	stream_flush(w->io);
 	/* No room for what is left: on_drain goes on. */
-	if (buf_room(stream_out(w->io)) < OUT_MAX / 2) {
+	if (flush(w) && share_room(w->share) < SHARE_OUT_MAX / 2) {
 		uv_poll_stop(&w->watch);
-		stream_want_drain(w->io);
+		want_room(w);
 	}
 }
 
 static void serve(struct serving *w, struct buf *in)
 {
-	ssize_t n = 1;
+	ssize_t n = -EAGAIN;
 
-	while (w->io && buf_size(in) > 0 && (n = share_take(w->share, buf_head(in), buf_size(in))) > 0)
-		buf_consume(in, (size_t)n);
-	if (!w->io)
-		return;
 	stats_due(w->fs);
-	if (n == -EBADMSG) {
-		log_limited(&w->complaints, 5, LOG_WARN, "workspace %u: the guest sent what is no request: its stream is closed", w->index);
-		lost(w);
-		return;
+	while (n == -EAGAIN && share_room(w->share) >= CHECK_REPLY_MAX) {
+		while ((n = buf_size(in) > 0 ? share_take(w->share, buf_head(in), buf_size(in)) : 0) > 0) {
+			buf_consume(in, (size_t)n);
+			if (share_has_window(w->share) && !flush(w)) /* who reads ahead goes on while we look at the next */
+				return;
+		}
+		if (n == -EBADMSG)
+			log_limited(&w->complaints, 5, LOG_WARN, "workspace %u: the guest sent what is no request: its stream is closed", w->index);
+		if (n == -EBADMSG || (n == 0 && stream_cut(w->io))) { /* cut within a message: nothing more comes */
+			lost(w);
+			return;
+		}
+		if (!flush(w))
+			return;
 	}
-	if (n == 0 && stream_cut(w->io)) { /* within a message: nothing more comes */
-		lost(w);
-		return;
-	}
-	stream_flush(w->io);
 	if (n == -EAGAIN)
-		stream_want_drain(w->io);
+		want_room(w);
 }
 
 /* The guest has begun to speak, on one of the two. False: it is lost. */
@@ -276,6 +305,12 @@ static void on_drain(void *arg)
 	stream_kick(w->io);
 }
 
+static void on_room(void *arg)
+{
+	if (flush(arg))
+		on_drain(arg);
+}
+
 static void on_eof(void *arg)
 {
 	lost(arg);
@@ -294,7 +329,7 @@ static const struct stream_ops lane_ops = { .on_read = on_lane, .on_eof = on_eof
 static int open_streams_take(struct serving *w, int fd, int lane, int memory)
 {
 	uint8_t open[4 + FS_LANE_SIGN] = { w->index };
-	int r = stream_open_take(&w->s, w->fs->loop, fd, IN_MAX, OUT_MAX, &stream_ops, w);
+	int r = stream_open_take(&w->s, w->fs->loop, fd, IN_MAX, SHARE_OUT_MAX, &stream_ops, w);
 
 	fd_close(&w->memory);
 	w->memory = memory;
@@ -302,7 +337,7 @@ static int open_streams_take(struct serving *w, int fd, int lane, int memory)
 		r = getrandom(w->sign, sizeof(w->sign), 0) == sizeof(w->sign) ? 0 : -EIO;
 	if (lane >= 0 && r == 0) {
 		memcpy(open + 4, w->sign, sizeof(w->sign));
-		r = stream_open_take(&w->lane, w->fs->loop, lane, IN_MAX, OUT_MAX, &lane_ops, w);
+		r = stream_open_take(&w->lane, w->fs->loop, lane, IN_MAX, SHARE_OUT_MAX, &lane_ops, w);
 	} else {
 		fd_close(&lane);
 	}

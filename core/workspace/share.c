@@ -117,10 +117,12 @@ static void take_window(struct share *s, const uint8_t *p, size_t n)
 	const struct fuse_out_header h = { .len = sizeof(h), .error = FS_WINDOW };
 	const int r = window_open(&s->window, s->memory, s->sign, p + CHECK_HEAD, n - CHECK_HEAD);
 
-	if (r == 0)
+	if (r == 0) {
 		buf_put(s->out, &h, sizeof(h));
-	else
+		s->out = &s->beside;
+	} else {
 		log_limited(&s->complaints, 5, LOG_WARN, "the memory that the guest lends for contents cannot be used: %s", strerror(-r));
+	}
 }
 
 /* Where the contents of the request at hand are. False: where there is no such place. */
@@ -160,7 +162,7 @@ ssize_t share_take(struct share *s, const uint8_t *p, size_t n)
 	if (buf_room(s->out) < CHECK_REPLY_MAX)
 		return -EAGAIN;
 	memcpy(&h, p, sizeof(h));
-	if (h.opcode == FS_WINDOW && s->memory >= 0) {
+	if (h.opcode == FS_WINDOW && s->memory >= 0 && !s->window.base) {
 		take_window(s, p, (size_t)len);
 		return buf_ok(s->out) ? len : -EBADMSG;
 	}
@@ -221,11 +223,34 @@ void share_memory(struct share *s, int memory, const uint8_t sign[FS_LANE_SIGN])
 	memcpy(s->sign, sign, sizeof(s->sign));
 }
 
+bool share_has_window(const struct share *s)
+{
+	return s->window.base != NULL;
+}
+
+ssize_t share_flush(struct share *s, bool *wake)
+{
+	const size_t waits = s->window.base ? buf_size(&s->beside) : 0;
+	const ssize_t n = waits > 0 ? window_put(&s->window, buf_head(&s->beside), waits) : 0;
+
+	*wake = n > 0 && window_is_asleep(&s->window);
+	if (n < 0)
+		return n;
+	buf_consume(&s->beside, (size_t)n);
+	return (ssize_t)waits - n;
+}
+
+size_t share_room(const struct share *s)
+{
+	return s->out ? buf_room(s->out) : 0;
+}
+
 void share_end(struct share *s)
 {
 	if (!s->se)
 		return;
 	window_close(&s->window);
+	buf_release(&s->beside);
 	s->memory = -1;
 	ahead_stop(s);
 	handles_clear(s);
@@ -250,6 +275,7 @@ int share_create(struct share **out, const struct share_opts *o, struct err *e)
 	s->root = o->root;
 	s->proc = o->proc;
 	s->inotify = s->memory = -1;
+	buf_init(&s->beside, SHARE_OUT_MAX);
 	s->readonly = o->readonly;
 	s->ahead = o->ahead;
 	s->hide = o->hide;

@@ -20,9 +20,11 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/proto/fs.h"
+#include "core/workspace/check.h"
 
 #define SHARE_UID 1000u /* the guest's agent: who owns what the host's user owns */
 #define SHARE_NOBODY 65534u
+#define SHARE_OUT_MAX (8u * CHECK_REPLY_MAX) /* of replies that wait; more stop the requests */
 
 struct hide;
 struct share;
@@ -58,9 +60,17 @@ void share_destroy(struct share **s);
 int share_begin(struct share *s, struct buf *out);
 /*
  * After share_begin(), where the guest may lend some of its memory (FS_WINDOW in core/proto/fs.h): the file that this is, borrowed until share_end(), and the
- * sign it was given.
+ * sign it was given. Once it has, replies no more go to `out` but to that memory, by share_flush().
  */
 void share_memory(struct share *s, int memory, const uint8_t sign[FS_LANE_SIGN]);
+bool share_has_window(const struct share *s);
+/*
+ * Replies and invalidations into the guest's memory: bytes that found no room there and wait, to be tried again soon; -EBADMSG as share_take(). *wake: the
+ * guest does not look there, and is to be sent a byte.
+ */
+ssize_t share_flush(struct share *s, bool *wake);
+/* Room for replies: with less than CHECK_REPLY_MAX nothing is taken. */
+size_t share_room(const struct share *s);
 /* No connection: nothing is sent. */
 void share_end(struct share *s);
 /*

@@ -2,10 +2,11 @@
 /*
  * A guest's FUSE requests into a real share of a small directory: core/workspace/check.c, share.c, tree.c, handle.c, watch.c, ops_*.c and what of
  * libfuse they let through. Input: records of u8 opcode, u8 node (an index into what was answered so far), u16 length, body; so that node numbers
- * and handles the share has given come up. A body's first eight bytes become a handle that was given when the node byte's top bit is set.
+ * and handles the share has given come up. Opcode 255 lends a window (FS_WINDOW), 254 says which place of it the next request has. A body's first eight bytes become a handle that was given when the node byte's top bit is set.
  */
 #include <dirent.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,11 +19,15 @@
 #include "tests/workspace/raw.h"
 
 #define KNOWN 64u
+#define LENDS 255u
+#define PLACE 254u
 
 static char dir[] = "/dev/shm/bh-fuzz-share-XXXXXX";
 static struct hide *hide;
 static struct raw plain, ahead; /* ahead: watched, and its names are sent of its own accord (ahead.c); an input in eight, as that costs milliseconds */
-static int ws_fd = -1;
+static int ws_fd = -1, memory = -1;
+static uint8_t *window;
+static const uint8_t sign[FS_LANE_SIGN] = "sixteen bytes...";
 static bool changed = true; /* the directory is not as it was */
 
 static void clean(void)
@@ -67,6 +72,11 @@ static void once(void)
 	with.watch = with.ahead = true;
 	if (raw_open(&ahead, open(ws, O_PATH | O_DIRECTORY | O_CLOEXEC), &with) != 0)
 		abort();
+	memory = fd_memory("memory", 2 * FS_WINDOW_SIZE, 0);
+	window = mmap(NULL, FS_WINDOW_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, FS_WINDOW_SIZE);
+	if (window == MAP_FAILED)
+		abort();
+	memcpy(window, sign, sizeof(sign));
 	atexit(clean);
 }
 
@@ -82,8 +92,14 @@ static void again(struct raw *g)
 	if (changed)
 		fill(ws_fd);
 	changed = false;
-	if (share_begin(g->s, &g->out) < 0 || raw_init(g) != 0)
+	g->window = NULL;
+	memset(window + FS_RING_AT, 0, sizeof(struct fs_ring));
+	if (share_begin(g->s, &g->out) < 0)
 		abort();
+	share_memory(g->s, memory, sign);
+	if (raw_init(g) != 0)
+		abort();
+	g->window = window;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
@@ -112,7 +128,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		memcpy(body, bytes, len);
 		if (at & 0x80 && len >= 8 && fhs > 0)
 			memcpy(body, &fh[body[0] % fhs], 8);
-		const int error = raw_send(g, op, node[(at & 0x7f) % nodes], body, len);
+		if (op == PLACE) {
+			g->place = len > 0 ? body[0] : 0;
+			continue;
+		}
+		const int error = raw_send(g, op == LENDS ? FS_WINDOW : op, node[(at & 0x7f) % nodes], body, len);
 		uint64_t given;
 		changed = changed || (error == 0 && !reads(op));
 		if (error == 0 && g->nreply >= 8) {
@@ -125,6 +145,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 			fhs = fhs > KNOWN ? KNOWN : fhs;
 		}
 		share_changes(g->s);
+		if (share_has_window(g->s) && raw_take_ring(g) < 0)
+			abort();
 	}
 	share_end(g->s);
 	return 0;

@@ -21,7 +21,25 @@ struct raw {
 	uint64_t unique;
 	uint8_t reply[CHECK_REPLY_MAX];
 	size_t nreply; /* bytes behind the head */
+	uint16_t place;  /* of the next request in the window, 0 none */
+	uint8_t *window; /* the guest's view of it, once it is lent; NULL none */
 };
+
+/* What the guest takes out of the ring, as long as there is something. 0 or share_flush()'s error. */
+static inline int raw_take_ring(struct raw *r)
+{
+	struct fs_ring *ring = (struct fs_ring *)(void *)(r->window + FS_RING_AT);
+	ssize_t left;
+	bool wake;
+
+	do {
+		if ((left = share_flush(r->s, &wake)) < 0)
+			return (int)left;
+		for (; ring->taken != ring->put; ring->taken++)
+			buf_u8(&r->out, r->window[FS_RING_AT + FS_RING_HEAD + ring->taken % FS_RING_SIZE]);
+	} while (left > 0);
+	return 0;
+}
 
 /* The answer's error as -errno, 0, or 1 when none came. */
 static int raw_send(struct raw *r, uint32_t opcode, uint64_t node, const void *body, size_t n)
@@ -32,9 +50,11 @@ static int raw_send(struct raw *r, uint32_t opcode, uint64_t node, const void *b
 
 	buf_clear(&r->out);
 	memcpy(msg, &h, sizeof(h));
+	memcpy(msg + FS_PLACE_AT, &r->place, sizeof(r->place));
+	r->place = 0;
 	if (n > 0)
 		memcpy(msg + sizeof(h), body, n);
-	if (share_take(r->s, msg, sizeof(h) + n) < 0)
+	if (share_take(r->s, msg, sizeof(h) + n) < 0 || (r->window && share_has_window(r->s) && raw_take_ring(r) < 0))
 		return -EPROTO;
 	while (buf_size(&r->out) >= sizeof(o)) {
 		memcpy(&o, buf_head(&r->out), sizeof(o));
@@ -66,9 +86,16 @@ static inline int raw_open(struct raw *r, int root, const struct share_opts *lik
 	o.proc = r->proc;
 	o.max_fds = 64;
 	buf_init(&r->out, 8u << 20);
-	r->unique = 0;
+	r->unique = r->place = 0;
+	r->window = NULL;
 	int rc = share_create(&r->s, &o, &e);
 	return rc < 0 ? rc : (rc = share_begin(r->s, &r->out)) < 0 ? rc : raw_init(r);
+}
+
+/* The guest lends what lies at `at` of the machine's memory; what the host says of it is in r->out. */
+static inline int raw_lend(struct raw *r, const void *body, size_t n)
+{
+	return raw_send(r, FS_WINDOW, 0, body, n);
 }
 
 static inline void raw_close(struct raw *r)
