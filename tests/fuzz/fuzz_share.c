@@ -93,6 +93,7 @@ static void again(struct raw *g)
 		fill(ws_fd);
 	changed = false;
 	g->window = NULL;
+	g->place = 0;
 	memset(window + FS_RING_AT, 0, sizeof(struct fs_ring));
 	if (share_begin(g->s, &g->out) < 0)
 		abort();
