@@ -299,6 +299,9 @@ save("share",
      make=rq(35, 0, struct.pack("<IIII", 0x42, 0o644, 0, 0) + nm(b"new")) + rq(9, 0, struct.pack("<II", 0o755, 0) + nm(b"dir")) +
      rq(8, 0, struct.pack("<IIII", 0o100644, 0, 0, 0) + nm(b"node")) + rq(6, 0, nm(b"link", b"../target")) + rq(12, 0, ROOT + nm(b"new", b"old")) +
      rq(45, 0, ROOT + struct.pack("<II", 2, 0) + nm(b"old", b"f")) + rq(10, 0, nm(b"f")) + rq(11, 0, nm(b"dir")),
+     window=rq(255, 0, struct.pack("<Q", 2 << 20)) + rq(1, 0, nm(b"f")) + rq(14, 1, struct.pack("<II", 2, 0)) + rq(254, 0, b"\2") +
+     rq(16, 1, bytes(8) + struct.pack("<QII", 3, 4, 0) + bytes(16), True) + rq(254, 0, b"\3") +
+     rq(15, 1, bytes(8) + struct.pack("<QII", 0, 4096, 0) + bytes(16), True) + rq(254, 0, b"\4") + rq(15, 1, bytes(8) + struct.pack("<QII", 0, 9, 0) + bytes(16), True),
      attrs=rq(1, 0, nm(b"f")) + rq(4, 1, struct.pack("<IIQQQQQQIIIIIIII", 0x1f9, 0, 0, 100, 0, 1, 2, 3, 4, 5, 6, 0o600, 0, 0, 0, 0)) +
      rq(21, 1, struct.pack("<II", 1, 0) + nm(b"user.a") + b"v") + rq(22, 1, struct.pack("<II", 100, 0) + nm(b"user.a")) +
      rq(23, 1, struct.pack("<II", 100, 0)) + rq(24, 1, nm(b"user.a")) + rq(42, 0, struct.pack("<II", 1, 0) + struct.pack("<QQ", 2, 1)),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workspaces of a booted guest: review, live and read-only side by side, the host's edits, a bulkhead-fs that dies, and what root inside tries."""
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -101,6 +102,22 @@ def what_is_written_live_is_on_the_host_at_once():
     equal((top / "live/d/sub/deep/leaf").read_text(), "leaf\n")
     equal(((top / "live/d/f").stat().st_mode & 0o777, os.readlink(top / "live/l"), (top / "live/big").stat().st_size), (0o640, "file", 100000))
     equal((top / "live/d/f").stat().st_uid, os.geteuid())
+
+
+@case
+def contents_come_whole_when_many_read_and_write():
+    "eight programs at once, more than there are places for contents: what each wrote is on the host, and is read back cold by all of them together"
+    top = G["top"]
+    out = inside(f"""set -e; mkdir {top}/live/many; cd {top}/live/many
+        for i in 1 2 3 4 5 6 7 8; do (head -c $((3000000 + i * 100001)) /dev/urandom | tee $i | sha256sum >$i.sum) & done; wait
+        sync; echo 3 >/proc/sys/vm/drop_caches
+        for i in 1 2 3 4 5 6 7 8; do (sha256sum <$i >$i.again; dd if=$i bs=777777 skip=1 status=none | sha256sum >$i.part) & done; wait
+        cat *.sum; cat *.again; cat *.part""", user="root").split()[::2]
+    files = [(top / f"live/many/{i}").read_bytes() for i in range(1, 9)]
+    whole = [hashlib.sha256(f).hexdigest() for f in files]
+    equal(out[:8], whole)
+    equal(out[8:16], whole)
+    equal(out[16:], [hashlib.sha256(f[777777:]).hexdigest() for f in files])
 
 
 @case
