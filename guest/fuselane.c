@@ -47,7 +47,7 @@ static bool look(void *arg)
 {
 	struct fuselane *l = arg;
 	const uint8_t *from = (const uint8_t *)l->ring + FS_RING_HEAD;
-	const uint32_t n = atomic_load_explicit(&l->ring->put, memory_order_acquire) - l->taken, at = l->taken % FS_RING_SIZE;
+	const uint32_t n = atomic_load(&l->ring->put) - l->taken, at = l->taken % FS_RING_SIZE;
 	const size_t first = n < FS_RING_SIZE - at ? n : FS_RING_SIZE - at;
 
 	if (n == 0)

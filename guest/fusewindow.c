@@ -16,16 +16,16 @@
 #define PAGEMAP_PRESENT (UINT64_C(1) << 63)
 #define PAGEMAP_FRAME ((UINT64_C(1) << 55) - 1)
 
-/* One huge page more than the kernel keeps. */
-static int want_page(void)
+/* One huge page more than the kernel keeps, or one fewer. */
+static int want_page(long more)
 {
 	AUTO_FD fd = open("/proc/sys/vm/nr_hugepages", O_RDWR | O_CLOEXEC);
 	char text[32] = "";
 
 	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return -errno;
-	const int n = snprintf(text, sizeof(text), "%lu\n", strtoul(text, NULL, 10) + 1);
-	return pwrite(fd, text, (size_t)n, 0) == n ? 0 : -errno;
+		return -ENOTSUP;
+	const int n = snprintf(text, sizeof(text), "%ld\n", strtol(text, NULL, 10) + more);
+	return pwrite(fd, text, (size_t)n, 0) == n ? 0 : -ENOMEM;
 }
 
 static int where(const uint8_t *p, uint64_t *at)
@@ -34,26 +34,31 @@ static int where(const uint8_t *p, uint64_t *at)
 	uint64_t e = 0;
 
 	if (fd < 0 || pread(fd, &e, sizeof(e), (off_t)((uintptr_t)p / PAGE * sizeof(e))) != sizeof(e))
-		return -errno;
+		return -ENOTSUP;
 	*at = (e & PAGEMAP_FRAME) * PAGE;
 	return e & PAGEMAP_PRESENT && *at > 0 && *at % FS_WINDOW_SIZE == 0 ? 0 : -ENOTSUP;
 }
 
 static int make(struct fusewindow *w)
 {
-	int r = want_page();
+	int r = want_page(1);
 
 	if (r < 0)
 		return r;
 	uint8_t *p = mmap(NULL, FS_WINDOW_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
-	if (p == MAP_FAILED)
-		return -errno;
+	if (p == MAP_FAILED) {
+		r = -errno;
+		want_page(-1);
+		return r;
+	}
 	/* No child has it, nor a core dump. */
 	r = madvise(p, FS_WINDOW_SIZE, MADV_DONTFORK) < 0 || madvise(p, FS_WINDOW_SIZE, MADV_DONTDUMP) < 0 ? -errno : where(p, &w->at);
-	if (r < 0)
-		munmap(p, FS_WINDOW_SIZE);
-	else
+	if (r == 0) {
 		w->base = p;
+		return 0;
+	}
+	munmap(p, FS_WINDOW_SIZE);
+	want_page(-1);
 	return r;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory that a workspace's relay lends the host for contents (FS_WINDOW in core/proto/fs.h): a huge page, which stays where it is, and which places in it
- * are given to requests. All zero is none. One owner, who embeds it. Source: Linux' Documentation/admin-guide/mm/{hugetlbpage,pagemap}.rst.
+ * The memory that a workspace's relay lends the host for contents (FS_WINDOW in core/proto/fs.h): a huge page, and which places in it are given to
+ * requests. The kernel moves such a page only when root makes it give up that memory; the guest would be harmed, not the host. All zero is none. One owner, who
+ * embeds it. Source: Linux' Documentation/admin-guide/mm/{hugetlbpage,pagemap}.rst.
  */
 #ifndef BULKHEAD_GUEST_FUSEWINDOW_H
 #define BULKHEAD_GUEST_FUSEWINDOW_H

@@ -248,14 +248,15 @@ static int make_lanes(struct channel *c, unsigned n, uint32_t memory_mib, int *l
 
 	if (n == 0)
 		return 0;
-	const int memory = fd_memory("guest-memory", (uint64_t)memory_mib << 20, 0);
+	AUTO_FD memory = fd_memory("guest-memory", (uint64_t)memory_mib << 20, 0);
 	if (memory < 0)
 		return memory;
-	c->memory = memory;
 	for (unsigned i = 0; i < n; i++) {
 		if (fd_pair(SOCK_STREAM, pair) < 0)
 			return -errno;
 		lane[i] = pair[1];
+		if (i == 0)
+			c->memory = steal_fd(&memory);
 		c->lane[c->lanes++] = pair[0];
 		/* A message is up to half of it: what does not fit stops QEMU's side until there is room again. The host may grant less. */
 		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &kept, sizeof(kept));

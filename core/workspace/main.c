@@ -35,7 +35,9 @@
 #define MEMORY_MAX (UINT64_C(2) << 30)
 #define REDIAL_MS 20u
 #define IN_MAX (CHECK_REQUEST_MAX + 65536u)
-#define ROOM_MS 1u /* a guest that has no time to take its replies is looked at again so soon */
+#define ROOM_MS 1u      /* a guest that has not taken its replies is looked at again so soon, and half as often each time it took none, */
+#define ROOM_MAX_MS 64u /* down to this */
+#define TURN 64         /* requests, then the other workspaces' */
 #define STATS_MS 1000u
 #define NOTES_MAX 512u
 
@@ -56,6 +58,7 @@ struct serving {
 	uv_poll_t watch;
 	bool watching;
 	struct after *redial, *room;
+	unsigned room_ms;
 };
 
 struct fs {
@@ -171,6 +174,7 @@ static void on_room(void *arg);
 /* Replies leave; false: it is lost. */
 static bool flush(struct serving *w)
 {
+	const size_t room = share_room(w->share);
 	bool wake;
 	const ssize_t waits = share_flush(w->share, &wake);
 
@@ -182,8 +186,12 @@ static bool flush(struct serving *w)
 	if (wake && stream_pending(w->io) == 0)
 		buf_put(stream_out(w->io), "", 1);
 	stream_flush(w->io);
-	if (w->io && waits > 0)
-		after_set(&w->room, w->fs->loop, ROOM_MS, on_room, w);
+	if (waits == 0 || share_room(w->share) > room)
+		w->room_ms = ROOM_MS;
+	if (w->io && waits > 0 && !w->room) {
+		after_set(&w->room, w->fs->loop, w->room_ms, on_room, w);
+		w->room_ms = w->room_ms < ROOM_MAX_MS ? 2 * w->room_ms : ROOM_MAX_MS;
+	}
 	return w->io != NULL;
 }
 
@@ -213,10 +221,11 @@ static void on_change(uv_poll_t *p, int status, int events)
 static void serve(struct serving *w, struct buf *in)
 {
 	ssize_t n = -EAGAIN;
+	int turn = TURN;
 
 	stats_due(w->fs);
-	while (n == -EAGAIN && share_room(w->share) >= CHECK_REPLY_MAX) {
-		while ((n = buf_size(in) > 0 ? share_take(w->share, buf_head(in), buf_size(in)) : 0) > 0) {
+	while (n == -EAGAIN && turn > 0 && share_room(w->share) >= CHECK_REPLY_MAX) {
+		while (turn-- > 0 && (n = buf_size(in) > 0 ? share_take(w->share, buf_head(in), buf_size(in)) : 0) > 0) {
 			buf_consume(in, (size_t)n);
 			if (share_has_window(w->share) && !flush(w)) /* who reads ahead goes on while we look at the next */
 				return;
@@ -232,12 +241,15 @@ static void serve(struct serving *w, struct buf *in)
 	}
 	if (n == -EAGAIN)
 		want_room(w);
+	if (turn <= 0) /* on the loop's next turn */
+		after_set(&w->room, w->fs->loop, 0, on_room, w);
 }
 
 /* The guest has begun to speak, on one of the two. False: it is lost. */
 static bool begin(struct serving *w, struct stream *io)
 {
 	w->io = io;
+	w->room_ms = ROOM_MS;
 	if (io == w->lane && buf_put(stream_out(io), w->sign, sizeof(w->sign)) < 0) { /* the guest's has come: its port is open for this stream, and loses nothing */
 		lost(w);
 		return false;
@@ -299,10 +311,11 @@ static void on_drain(void *arg)
 	if (!w->io)
 		return;
 	if (w->watching) {
-		share_changes(w->share);
 		uv_poll_start(&w->watch, UV_READABLE, on_change);
+		on_change(&w->watch, 0, 0);
 	}
-	stream_kick(w->io);
+	if (w->io)
+		stream_kick(w->io);
 }
 
 static void on_room(void *arg)

@@ -7,6 +7,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "core/workspace/check.h"
+
+_Static_assert(CHECK_DATA_MAX <= FS_PLACE_SIZE && (FS_PLACES + 1) * FS_PLACE_SIZE <= FS_WINDOW_SIZE, "what a request asks for fits its place");
+_Static_assert(sizeof(struct fs_ring) <= FS_RING_HEAD && FS_RING_AT + FS_RING_HEAD + FS_RING_SIZE <= FS_PLACE_SIZE, "the ring ends before the first place");
+
 int window_open(struct window *w, int memory, const uint8_t sign[FS_LANE_SIGN], const uint8_t *body, size_t n)
 {
 	uint64_t at;

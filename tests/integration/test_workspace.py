@@ -108,12 +108,12 @@ def what_is_written_live_is_on_the_host_at_once():
 def contents_come_whole_when_many_read_and_write():
     "eight programs at once, more than there are places for contents: what each wrote is on the host, and is read back cold by all of them together"
     top = G["top"]
-    out = inside(f"""set -e; mkdir {top}/live/many; cd {top}/live/many
+    out = inside(f"""set -e; mkdir {top}/live/throng; cd {top}/live/throng
         for i in 1 2 3 4 5 6 7 8; do (head -c $((3000000 + i * 100001)) /dev/urandom | tee $i | sha256sum >$i.sum) & done; wait
         sync; echo 3 >/proc/sys/vm/drop_caches
         for i in 1 2 3 4 5 6 7 8; do (sha256sum <$i >$i.again; dd if=$i bs=777777 skip=1 status=none | sha256sum >$i.part) & done; wait
         cat *.sum; cat *.again; cat *.part""", user="root").split()[::2]
-    files = [(top / f"live/many/{i}").read_bytes() for i in range(1, 9)]
+    files = [(top / f"live/throng/{i}").read_bytes() for i in range(1, 9)]
     whole = [hashlib.sha256(f).hexdigest() for f in files]
     equal(out[:8], whole)
     equal(out[8:16], whole)
@@ -199,6 +199,27 @@ if writes:
     print([size(f"{d}/many/{n}") for n in ("0/f30", "0/f31", "0/f32", "3/none", "0/f33")] == [3000, 32, None, 1, 33], flush=True)
 print(sum(size(f"{d}/many/{i}/f{k}") or 0 for i in range(4) for k in range(40)), flush=True)
 """
+
+
+@case
+def what_changed_while_the_machine_stood_is_seen_when_it_goes_on():
+    "more changes than there is room for on their way: the last of them is known too, though nobody asks for anything meanwhile"
+    top = G["top"]
+    crowd = top / "live/crowd"
+    crowd.mkdir()
+    for i in range(5000):
+        (crowd / f"{i:05}-{'n' * 40}").write_text("1")
+    equal(inside(f"ls -l {crowd} | wc -l; stat -c %s {crowd}/04999-*").split(), ["5001", "1"])
+    for again in range(2):
+        G["env"].run("pause", "w", ok=0)
+        for p in sorted(crowd.iterdir()):
+            with p.open("a") as f:
+                f.write("1")
+        time.sleep(0.5)
+        G["env"].run("resume", "w", ok=0)
+        time.sleep(1.5)
+        equal(inside(f"stat -c %s {crowd}/04999-*; stat -c %s {crowd}/* | sort | uniq -c").split(), [str(again + 2), "5000", str(again + 2)])
+    shutil.rmtree(crowd)
 
 
 @case
