@@ -35,7 +35,7 @@
 /*
  * u32 enum dial_type | u32 generation | u32 port | u32 token           16 bytes, little endian
  * Service -> vmm: DIAL_OPEN {gen, guest port, token of its own}. vmm -> service: DIAL_OK {same token} + one end of a
- * SOCK_STREAM socketpair (SCM_RIGHTS), and for AGENT_PORT_FS, whose token is the workspace's number, that workspace's lane (core/proto/fs.h) if the
+ * SOCK_STREAM socketpair (SCM_RIGHTS), and for AGENT_PORT_FS, whose token is the workspace's number, that workspace's lane and the machine's memory (core/proto/fs.h) if the
  * machine has one; or DIAL_REFUSED {same token} (no such listener, limit, guest not there). vmm -> service
  * for a connection the guest made to a port this service owns: DIAL_IN {gen, port, 0} + one end.
  */
