@@ -91,7 +91,7 @@ static const struct arch_bus bus = { .serial = on_serial, .end = on_end };
 
 static void end_with(struct vcpus *v, const char *what, unsigned long long code)
 {
-	char why[160];
+	char why[200];
 
 	snprintf(why, sizeof(why), "%s (%llu)", what, code);
 	vcpus_end(v, VMM_END_CRASH, why);
@@ -121,10 +121,10 @@ static void on_exit_(struct one *o, struct kvm_run *run)
 		vcpus_end(v, run->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN ? VMM_END_POWEROFF : VMM_END_REBOOT, "the guest asked for its end");
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		end_with(v, "the CPU refused to enter the guest", run->fail_entry.hardware_entry_failure_reason);
+		end_with(v, "the CPU refused to enter the guest; 'bulkhead doctor' says whether it runs any, --backend qemu goes without it: reason", run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
-		end_with(v, "KVM could not go on with the guest", run->internal.suberror);
+		end_with(v, "KVM could not go on with the guest; 'bulkhead doctor' says whether it runs any, --backend qemu goes without it: internal error", run->internal.suberror);
 		break;
 	default:
 		count(o, VMM_EXIT_OTHER);
