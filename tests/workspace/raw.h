@@ -92,7 +92,7 @@ static inline int raw_open(struct raw *r, int root, const struct share_opts *lik
 	return rc < 0 ? rc : (rc = share_begin(r->s, &r->out)) < 0 ? rc : raw_init(r);
 }
 
-/* The guest lends what lies at `at` of the machine's memory; what the host says of it is in r->out. */
+/* The guest says what it lends: body is the address. 1 where the host takes it (that is no answer), else as raw_send(). */
 static inline int raw_lend(struct raw *r, const void *body, size_t n)
 {
 	return raw_send(r, FS_WINDOW, 0, body, n);
